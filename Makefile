@@ -1,0 +1,41 @@
+# One verb per need; each creates what it needs. See README.md.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: setup demo test test-gpu lint format proto bench
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+demo: $(READY)
+	$(BIN)/python -m bench.demo --out out/demo
+
+test: $(READY)
+	$(BIN)/python -m pytest -m "not gpu and not slow"
+
+test-gpu: $(READY)
+	$(BIN)/python -m pytest -m gpu -rs
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+proto: $(READY)
+	$(BIN)/python -m grpc_tools.protoc --proto_path=protos --python_out=. --pyi_out=. \
+		--grpc_python_out=. protos/apsam_serve/v1/*.proto
+
+bench: $(READY)
+	$(BIN)/python -m bench.apg

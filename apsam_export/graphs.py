@@ -1,0 +1,108 @@
+"""The three graphs as modules: each wraps the trained model, none edits it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from apsam_serve.contract.manifest import ModelSpec
+from apsam_train.models import APSAM
+
+
+class ImageEncoderGraph(nn.Module):
+    """image uint8 [B, S, S, 3] -> embedding [B, C, G, G]."""
+
+    def __init__(self, model: APSAM) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.model.encode_image(image)
+
+
+class EnergyEncoderGraph(nn.Module):
+    """image uint8 [B, S, S, 3] -> energy_query [B, C], attention [B, S/8, S/8]."""
+
+    def __init__(self, model: APSAM) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        return self.model.encode_energy(image)
+
+
+class PromptDecoderGraph(nn.Module):
+    """Prompts over embeddings -> low_res_logits [P, M, L, L], iou [P, M]."""
+
+    def __init__(self, model: APSAM) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self,
+        embedding: Tensor,
+        energy_query: Tensor,
+        image_index: Tensor,
+        point_coords: Tensor,
+        point_labels: Tensor,
+        mask_input: Tensor,
+        has_mask_input: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        return self.model.decode(
+            embedding=embedding,
+            energy_query=energy_query,
+            image_index=image_index,
+            point_coords=point_coords,
+            point_labels=point_labels,
+            mask_input=mask_input,
+            has_mask_input=has_mask_input,
+        )
+
+
+GRAPHS = {
+    "image_encoder": ImageEncoderGraph,
+    "energy_encoder": EnergyEncoderGraph,
+    "prompt_decoder": PromptDecoderGraph,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TracingSizes:
+    """Sizes of the free axes while tracing. None is 1, which a tracer would take for fixed."""
+
+    B: int = 2
+    P: int = 3
+    N: int = 4
+
+
+def tracing_inputs(graph: str, spec: ModelSpec, sizes: TracingSizes) -> tuple[Tensor, ...]:
+    """Inputs of a graph for tracing, in the order of its forward."""
+    image = torch.zeros(sizes.B, spec.side, spec.side, 3, dtype=torch.uint8)
+    if graph != "prompt_decoder":
+        return (image,)
+    mask_side = spec.mask_side
+    return (
+        torch.zeros(sizes.B, spec.embed_dim, spec.grid, spec.grid),
+        torch.zeros(sizes.B, spec.embed_dim),
+        torch.arange(sizes.P) % sizes.B,
+        torch.zeros(sizes.P, sizes.N, 2),
+        torch.ones(sizes.P, sizes.N),
+        torch.zeros(sizes.P, 1, mask_side, mask_side),
+        torch.zeros(sizes.P),
+    )
+
+
+def free_axes(shapes: Sequence[tuple[int | str, ...]]) -> tuple[dict[int, torch.export.Dim], ...]:
+    """Dynamic axes of each input, from its contract shape."""
+    dims: dict[str, torch.export.Dim] = {}
+    return tuple(
+        {
+            axis: dims.setdefault(size, torch.export.Dim(size, min=1, max=64))
+            for axis, size in enumerate(shape)
+            if isinstance(size, str)
+        }
+        for shape in shapes
+    )

@@ -1,0 +1,1 @@
+"""What production accepts: images, prompts, masks, APG and the bundle. NumPy and OpenCV only."""

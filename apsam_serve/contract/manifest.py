@@ -1,0 +1,207 @@
+"""The bundle: the folder that export writes and serving opens.
+
+`manifest.json` names every other file with its SHA-256 and size. Opening verifies all of them first
+and refuses unknown format versions, paths that leave the folder, and files it does not list.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from apsam_serve.errors import BundleError
+
+FORMAT_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+GRAPH_NAMES = ("image_encoder", "energy_encoder", "prompt_decoder")
+"""The three graphs of every bundle; each is `<name>.onnx` in FP32."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorSpec:
+    """One input or output of a graph. Free axes of `shape` are letters: B images, P prompts, N
+    points; fixed axes are numbers. `dtype` is a NumPy name."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphSpec:
+    """One ONNX file and its tensor contract."""
+
+    file: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """What the graphs compute. side: S, model input side in pixels; embed_dim: C of embedding and
+    energy query; num_masks: masks per prompt; energy_stride: model pixels per attention cell."""
+
+    preset: str
+    side: int
+    embed_dim: int
+    num_masks: int = 4
+    token_stride: int = 16
+    mask_stride: int = 4
+    energy_stride: int = 8
+
+    @property
+    def grid(self) -> int:
+        """G, side of the token grid."""
+        return self.side // self.token_stride
+
+    @property
+    def mask_side(self) -> int:
+        """L, side of the low-resolution masks."""
+        return self.side // self.mask_stride
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileEntry:
+    """SHA-256 (hex) and size of one file."""
+
+    sha256: str
+    num_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """The content of manifest.json. `files` is filled by `write_manifest`."""
+
+    model: ModelSpec
+    graphs: Mapping[str, GraphSpec]
+    provenance: Mapping[str, Any]
+    files: Mapping[str, FileEntry] = field(default_factory=dict)
+    format_version: int = FORMAT_VERSION
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """A verified bundle. digest: SHA-256 of manifest.json, the model's identity."""
+
+    path: Path
+    manifest: Manifest
+    digest: str
+
+    def file(self, name: str) -> Path:
+        """Path of a listed file. Raises BundleError when the manifest does not list it."""
+        if name not in self.manifest.files:
+            raise BundleError(f"{self.path} lists no file {name!r}; it has {self.names()}")
+        return self.path / name
+
+    def names(self) -> str:
+        """The listed files, for messages."""
+        return ", ".join(sorted(self.manifest.files))
+
+
+@contextmanager
+def new_bundle(path: Path) -> Iterator[Path]:
+    """Yield an empty folder that becomes `path` when the block succeeds, and vanishes otherwise.
+
+    Raises BundleError when `path` exists already.
+    """
+    if path.exists():
+        raise BundleError(f"{path} exists already; choose another folder or remove it first")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+    try:
+        yield partial
+        partial.chmod(0o755)
+        os.replace(partial, path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Hash every file of `folder` and write manifest.json beside them."""
+    files = {
+        file.relative_to(folder).as_posix(): asdict(_entry(file))
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and file != folder / MANIFEST_NAME
+    }
+    document = asdict(manifest) | {"files": files}
+    (folder / MANIFEST_NAME).write_text(json.dumps(document, indent=2) + "\n")
+
+
+def open_bundle(path: Path) -> Bundle:
+    """Read and verify a bundle. Raises BundleError naming the file and what to do."""
+    file = path / MANIFEST_NAME
+    try:
+        raw = file.read_bytes()
+    except OSError as error:
+        raise BundleError(
+            f"{file} cannot be read ({error.strerror}); give a folder written by apsam-export"
+        ) from error
+    manifest = _parse(file, raw)
+    for name, entry in manifest.files.items():
+        _verify(path, name, entry)
+    for graph in GRAPH_NAMES:
+        spec = manifest.graphs.get(graph)
+        if spec is None or spec.file not in manifest.files:
+            raise BundleError(f"{file} lists no graph {graph!r}; export the bundle again")
+    return Bundle(path=path, manifest=manifest, digest=hashlib.sha256(raw).hexdigest())
+
+
+def _entry(file: Path) -> FileEntry:
+    with file.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return FileEntry(sha256=digest, num_bytes=file.stat().st_size)
+
+
+def _verify(path: Path, name: str, entry: FileEntry) -> None:
+    pure = PurePosixPath(name)
+    if pure.is_absolute() or ".." in pure.parts or "\\" in name:
+        raise BundleError(
+            f"{path / MANIFEST_NAME} lists {name!r}, which leaves the folder; refused"
+        )
+    file = path / name
+    if not file.is_file() or file.is_symlink() or not file.resolve().is_relative_to(path.resolve()):
+        raise BundleError(f"{file} is missing or not a plain file; export the bundle again")
+    found = _entry(file)
+    if found != entry:
+        raise BundleError(
+            f"{file} is not the file that was exported: {found.num_bytes} bytes with SHA-256 "
+            f"{found.sha256[:12]}, expected {entry.num_bytes} bytes with {entry.sha256[:12]}; "
+            "copy or export the bundle again"
+        )
+
+
+def _parse(file: Path, raw: bytes) -> Manifest:
+    try:
+        document = json.loads(raw)
+        version = document["format_version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BundleError(f"{file} is not a bundle manifest ({error}); export it again") from error
+    if version != FORMAT_VERSION:
+        raise BundleError(
+            f"{file} has format_version {version!r}; this release reads {FORMAT_VERSION}: "
+            "install the matching apsam or export the bundle again"
+        )
+    try:
+        return Manifest(
+            model=ModelSpec(**document["model"]),
+            graphs={name: _graph(spec) for name, spec in document["graphs"].items()},
+            provenance=document["provenance"],
+            files={name: FileEntry(**entry) for name, entry in document["files"].items()},
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BundleError(f"{file} lacks or misnames a field ({error}); export it again") from error
+
+
+def _graph(spec: Mapping[str, Any]) -> GraphSpec:
+    def tensors(key: str) -> tuple[TensorSpec, ...]:
+        return tuple(TensorSpec(**{**t, "shape": tuple(t["shape"])}) for t in spec[key])
+
+    return GraphSpec(file=spec["file"], inputs=tensors("inputs"), outputs=tensors("outputs"))

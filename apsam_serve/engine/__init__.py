@@ -1,0 +1,1 @@
+"""The engine: batcher decides, store accounts, worker executes. It knows no gRPC."""

@@ -1,0 +1,119 @@
+"""Images and prompts through a runner: the lines that the service and the in-process segmenter
+share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apsam_serve import prompting
+from apsam_serve.contract.apg import ApgConfig
+from apsam_serve.contract.manifest import ModelSpec
+from apsam_serve.contract.masks import mask_from_logits
+from apsam_serve.contract.preprocess import LetterBox
+from apsam_serve.contract.prompts import DecoderPrompt, Point, PointLabel
+from apsam_serve.contract.segmenter import StrategyName
+from apsam_serve.prompting.base import Answer, DecoderOutput, run
+from apsam_serve.runtime.base import Runner
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Encoded:
+    """One encoded image. embedding: float32 [C, G, G]; energy_query: float32 [C]."""
+
+    embedding: NDArray[np.float32]
+    energy_query: NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Question:
+    """Prompts about one encoded image."""
+
+    encoded: Encoded
+    frame: LetterBox
+    prompts: Sequence[DecoderPrompt]
+    strategy: StrategyName = "apg"
+    apg: ApgConfig
+
+
+def encoded_bytes(model: ModelSpec) -> int:
+    """What one Encoded takes, known before the image is."""
+    floats = model.embed_dim * model.grid * model.grid + model.embed_dim
+    return floats * np.dtype(np.float32).itemsize
+
+
+def encode_frames(runner: Runner, frames: Sequence[NDArray[np.uint8]]) -> list[Encoded]:
+    """Encode letter-boxed frames uint8 [S, S, 3] in one batch."""
+    batch = runner.encode(np.stack(frames))
+    # A copy, because a view would keep the whole batch alive beyond the store's accounts.
+    return [
+        Encoded(embedding=embedding.copy(), energy_query=query.copy())
+        for embedding, query in zip(batch.embedding, batch.energy_query, strict=True)
+    ]
+
+
+def answer(
+    runner: Runner, questions: Sequence[Question]
+) -> tuple[list[list[Answer]], dict[str, float]]:
+    """Answer each question's prompts in shared batches. Returns (answers, seconds by stage)."""
+    owner = [q for q, question in enumerate(questions) for _ in question.prompts]
+    strategies = [
+        prompting.load(question.strategy)(prompt, question.frame, question.apg)
+        for question in questions
+        for prompt in question.prompts
+    ]
+
+    def decode(which: Sequence[int], prompts: Sequence[DecoderPrompt]) -> list[DecoderOutput]:
+        return _decode(runner, [questions[owner[index]].encoded for index in which], prompts)
+
+    flat, timings = run(strategies, decode)
+    answers: list[list[Answer]] = [[] for _ in questions]
+    for q, one in zip(owner, flat, strict=True):
+        answers[q].append(one)
+    return answers, timings
+
+
+def _decode(
+    runner: Runner, images: Sequence[Encoded], prompts: Sequence[DecoderPrompt]
+) -> list[DecoderOutput]:
+    """Decode prompts of equal length, prompts[i] over images[i]; equal images are sent once."""
+    unique = list({id(image): image for image in images}.values())
+    position = {id(image): index for index, image in enumerate(unique)}
+    side = runner.model.mask_side
+    mask_input = np.zeros((len(prompts), 1, side, side), np.float32)
+    has_mask_input = np.zeros(len(prompts), np.float32)
+    for index, prompt in enumerate(prompts):
+        if prompt.mask_logits is not None:
+            mask_input[index, 0] = prompt.mask_logits
+            has_mask_input[index] = 1
+    logits, iou = runner.decode(
+        embedding=np.stack([image.embedding for image in unique]),
+        energy_query=np.stack([image.energy_query for image in unique]),
+        image_index=np.array([position[id(image)] for image in images], np.int64),
+        coords=np.stack([prompt.coords for prompt in prompts]),
+        labels=np.stack([prompt.labels for prompt in prompts]),
+        mask_input=mask_input,
+        has_mask_input=has_mask_input,
+    )
+    if not np.isfinite(iou).all():
+        raise ArithmeticError(f"the decoder answered IoU {iou.tolist()}; no mask is trusted")
+    return [DecoderOutput(logits=m, iou=i) for m, i in zip(logits, iou, strict=True)]
+
+
+def mask_of(answer: Answer, frame: LetterBox) -> NDArray[np.bool_]:
+    """The answer's mask in image pixels: bool [H, W]."""
+    return mask_from_logits(answer.logits, frame)
+
+
+def points_of(answer: Answer, frame: LetterBox) -> tuple[Point, ...]:
+    """The clicks of the answer's last decode in image pixels; corners of a box are left out."""
+    clicks = np.isin(answer.labels, (PointLabel.POSITIVE, PointLabel.NEGATIVE))
+    return tuple(
+        Point(x=float(x), y=float(y), positive=bool(label == PointLabel.POSITIVE))
+        for (x, y), label in zip(
+            frame.to_image(answer.points[clicks]), answer.labels[clicks], strict=True
+        )
+    )

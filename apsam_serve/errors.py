@@ -1,0 +1,82 @@
+"""Every error this package raises on purpose.
+
+ApsamError
+├── InvalidInputError(ValueError)   the caller's input can never work; change it
+│   ├── InvalidImageError           bytes that are no image, or an image over the limits
+│   └── InvalidPromptError          points, boxes or options that do not fit the image
+├── HandleGoneError(LookupError)    the encoded image is no longer held; encode it again
+├── OverloadedError                 a queue or the store is full; retry after `retry_after_s`
+├── DeadlineExceededError           the caller's deadline passed before the work could start
+├── NotServingError                 the service is loading or draining; use another one
+├── BundleError                     a bundle is incomplete, changed, or of an unknown format
+└── BackendUnavailableError         the back end, device or provider asked for is not there
+
+`reason` is the machine-readable name that clients receive; the text is for people and holds the
+value, what was expected and the fix.
+"""
+
+
+class ApsamError(Exception):
+    """Base of all deliberate errors."""
+
+    reason = "INTERNAL"
+
+
+class InvalidInputError(ApsamError, ValueError):
+    """Raised by validators; the same call will fail again."""
+
+    reason = "INVALID_INPUT"
+
+
+class InvalidImageError(InvalidInputError):
+    """Raised by `contract.images` and `contract.preprocess`."""
+
+    reason = "INVALID_IMAGE"
+
+
+class InvalidPromptError(InvalidInputError):
+    """Raised by `contract.prompts` and `prompting`."""
+
+    reason = "INVALID_PROMPT"
+
+
+class HandleGoneError(ApsamError, LookupError):
+    """Raised by `engine.store`. `reason` is UNKNOWN, EXPIRED, EVICTED or RELEASED."""
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class OverloadedError(ApsamError):
+    """Raised by `engine` when a bound is reached; nothing was started."""
+
+    reason = "OVERLOADED"
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class DeadlineExceededError(ApsamError):
+    """Raised by `engine.batcher` for a job whose deadline passed while it waited."""
+
+    reason = "DEADLINE_EXCEEDED"
+
+
+class NotServingError(ApsamError):
+    """Raised by `engine.engine` before opening and while draining."""
+
+    reason = "NOT_SERVING"
+
+
+class BundleError(ApsamError):
+    """Raised by `contract.manifest`; the message names the file."""
+
+    reason = "BAD_BUNDLE"
+
+
+class BackendUnavailableError(ApsamError):
+    """Raised by `runtime`; the message lists what exists on this machine."""
+
+    reason = "BACKEND_UNAVAILABLE"

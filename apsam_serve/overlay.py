@@ -1,0 +1,50 @@
+"""Draws an answer over its image, for people."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from apsam_serve.contract.prompts import Point, Prompt
+from apsam_serve.contract.segmenter import Segmentation
+
+Rgb = tuple[int, int, int]
+MASK: Rgb = (220, 20, 60)
+ADAPTIVE: Rgb = (255, 200, 0)
+POSITIVE: Rgb = (0, 160, 60)
+NEGATIVE: Rgb = (200, 0, 200)
+BOX: Rgb = (0, 110, 220)
+_OPACITY = 0.45
+_ADAPTIVE_BRANCHES = ("clusters", "fallback")
+
+
+def draw(image: NDArray[np.uint8], prompt: Prompt, answer: Segmentation) -> NDArray[np.uint8]:
+    """The RGB image uint8 [H, W, 3] with the mask and its outline, the prompt (crosses: green on
+    the object, purple beside it; blue box) and APG's own points (yellow discs)."""
+    drawn = image.copy()
+    inside = answer.mask
+    tinted = image[inside] * (1 - _OPACITY) + np.array(MASK) * _OPACITY
+    drawn[inside] = tinted.astype(np.uint8)
+    contours, _ = cv2.findContours(
+        inside.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
+    )
+    size = max(3, round(max(image.shape[:2]) / 100))
+    cv2.drawContours(drawn, contours, -1, MASK, max(1, size // 3))
+    if prompt.box is not None:
+        left_top = round(prompt.box.left), round(prompt.box.top)
+        right_bottom = round(prompt.box.right), round(prompt.box.bottom)
+        cv2.rectangle(drawn, left_top, right_bottom, BOX, max(1, size // 3))
+    adaptive = [p for p in answer.points if p.positive and answer.branch in _ADAPTIVE_BRANCHES]
+    for point in adaptive:
+        cv2.circle(drawn, _pixel(point), size, (0, 0, 0), -1, cv2.LINE_AA)
+        cv2.circle(drawn, _pixel(point), max(2, size - 1), ADAPTIVE, -1, cv2.LINE_AA)
+    for point in prompt.points:
+        colour = POSITIVE if point.positive else NEGATIVE
+        cv2.drawMarker(drawn, _pixel(point), (0, 0, 0), cv2.MARKER_CROSS, 2 * size + 3, 3)
+        cv2.drawMarker(drawn, _pixel(point), colour, cv2.MARKER_CROSS, 2 * size + 1, 1)
+    return drawn
+
+
+def _pixel(point: Point) -> tuple[int, int]:
+    return int(point.x), int(point.y)

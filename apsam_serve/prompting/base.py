@@ -1,0 +1,113 @@
+"""What strategies exchange with whoever decodes, and the driver that runs many in lockstep."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apsam_serve.contract.masks import mask_from_logits
+from apsam_serve.contract.preprocess import LetterBox
+from apsam_serve.contract.prompts import DecoderPrompt, Point, PointLabel
+from apsam_serve.contract.segmenter import Segmentation
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DecoderOutput:
+    """The decoder's answer to one prompt: logits float32 [M, L, L], iou float32 [M]."""
+
+    logits: NDArray[np.float32]
+    iou: NDArray[np.float32]
+
+    def best(self) -> tuple[NDArray[np.float32], float]:
+        """The mask with the highest predicted IoU (paper 4.1), and that IoU clipped to [0, 1]."""
+        chosen = int(self.iou.argmax())
+        return self.logits[chosen], float(self.iou[chosen].clip(0, 1))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Answer:
+    """logits: float32 [L, L] of the chosen mask; points: float32 [N, 2] in model pixels and
+    labels [N] of the last decode, without padding; branch: see `Segmentation.branch`."""
+
+    logits: NDArray[np.float32]
+    score: float
+    points: NDArray[np.float32]
+    labels: NDArray[np.float32]
+    branch: str
+
+    def clicks(self, frame: LetterBox) -> tuple[Point, ...]:
+        """The points of the last decode in image pixels; corners of a box are left out."""
+        kept = np.isin(self.labels, (PointLabel.POSITIVE, PointLabel.NEGATIVE))
+        return tuple(
+            Point(x=float(x), y=float(y), positive=bool(label == PointLabel.POSITIVE))
+            for (x, y), label in zip(
+                frame.to_image(self.points[kept]), self.labels[kept], strict=True
+            )
+        )
+
+    def segmentation(self, frame: LetterBox, timings_s: Mapping[str, float]) -> Segmentation:
+        """The answer in image pixels; its up-scaling is added to the timings as `mask`."""
+        started = time.perf_counter()
+        mask = mask_from_logits(self.logits, frame)
+        return Segmentation(
+            mask=mask,
+            score=self.score,
+            points=self.clicks(frame),
+            branch=self.branch,
+            low_res_logits=self.logits,
+            timings_s={**timings_s, "mask": time.perf_counter() - started},
+        )
+
+
+Running = Generator[DecoderPrompt, DecoderOutput, Answer]
+Decode = Callable[[Sequence[int], Sequence[DecoderPrompt]], Sequence[DecoderOutput]]
+"""decode(which, prompts): `which[i]` is the position of prompts[i] among the strategies."""
+
+
+def run(strategies: Sequence[Running], decode: Decode) -> tuple[list[Answer], dict[str, float]]:
+    """Drive strategies to their answers, batching every round's prompts of equal length.
+
+    Prompts of unequal length never share a batch: padding tokens take part in attention, and an
+    answer must not depend on who else asked. Returns (answers, seconds by stage: decode_1, points,
+    decode_2, ...).
+    """
+    answers: dict[int, Answer] = {}
+    timings: dict[str, float] = defaultdict(float)
+    sent: dict[int, DecoderOutput | None] = dict.fromkeys(range(len(strategies)))
+    num_round = 0
+    while sent:
+        num_round += 1
+        started = time.perf_counter()
+        asked: dict[int, DecoderPrompt] = {}
+        for index, output in sent.items():
+            try:
+                running = strategies[index]
+                asked[index] = next(running) if output is None else running.send(output)
+            except StopIteration as stop:
+                answers[index] = stop.value
+        timings["points"] += time.perf_counter() - started
+        if asked:
+            started = time.perf_counter()
+            sent = dict(_decode_round(asked, decode))
+            timings[f"decode_{num_round}"] = time.perf_counter() - started
+        else:
+            sent = {}
+    return [answers[index] for index in range(len(strategies))], dict(timings)
+
+
+def _decode_round(
+    asked: dict[int, DecoderPrompt], decode: Decode
+) -> list[tuple[int, DecoderOutput]]:
+    by_length: dict[int, list[int]] = defaultdict(list)
+    for index, prompt in asked.items():
+        by_length[len(prompt.labels)].append(index)
+    outputs: list[tuple[int, DecoderOutput]] = []
+    for indices in by_length.values():
+        decoded = decode(indices, [asked[index] for index in indices])
+        outputs += zip(indices, decoded, strict=True)
+    return outputs

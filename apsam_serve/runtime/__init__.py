@@ -1,0 +1,1 @@
+"""Back ends: who runs the graphs of a bundle. A back end is a file of this folder (`base.load`)."""

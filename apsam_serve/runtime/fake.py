@@ -1,0 +1,108 @@
+"""The double: a tiny deterministic computation with the shapes of a real model.
+
+It answers a click with a disc around it, cut by negative points and by the box. The disc grows with
+the brightness range of the image, so an answer computed from another image's embedding is wrong in
+a visible way; a click on white background (air) gives an empty mask. No graph is opened.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apsam_serve.contract.manifest import Bundle, ModelSpec
+from apsam_serve.contract.prompts import PointLabel
+from apsam_serve.runtime.base import EncodedBatch, Floats, RunnerOptions
+
+_AIR = 0.99
+_FAR = np.float32(1e4)
+
+
+def create(bundle: Bundle, options: RunnerOptions) -> FakeRunner:
+    """A double with the shapes of the bundle's model."""
+    return FakeRunner(bundle.manifest.model)
+
+
+class FakeRunner:
+    """Implements `runtime.base.Runner`."""
+
+    def __init__(self, model: ModelSpec) -> None:
+        self._model = model
+
+    @property
+    def model(self) -> ModelSpec:
+        return self._model
+
+    def open(self) -> None:
+        """Nothing to open."""
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+    def encode(self, images: NDArray[np.uint8]) -> EncodedBatch:
+        """Channel 0 of the embedding is the token's brightness, query 0 the brightness range."""
+        model = self._model
+        batch = len(images)
+        brightness = images.mean(axis=3, dtype=np.float32) / np.float32(255)
+        embedding = np.zeros((batch, model.embed_dim, model.grid, model.grid), np.float32)
+        embedding[:, 0] = _pooled(brightness, model.token_stride)
+        query = np.zeros((batch, model.embed_dim), np.float32)
+        query[:, 0] = np.ptp(brightness, axis=(1, 2))
+        attention = 1 - _pooled(brightness, model.energy_stride)
+        return EncodedBatch(embedding=embedding, energy_query=query, attention=attention)
+
+    def decode(
+        self,
+        *,
+        embedding: Floats,
+        energy_query: Floats,
+        image_index: NDArray[np.int64],
+        coords: Floats,
+        labels: Floats,
+        mask_input: Floats,
+        has_mask_input: Floats,
+    ) -> tuple[Floats, Floats]:
+        model = self._model
+        logits = np.empty((len(coords), model.num_masks, model.mask_side, model.mask_side))
+        for prompt, image in enumerate(image_index):
+            radius = model.side * 0.12 * (1 + energy_query[image, 0])
+            tokens = embedding[image, 0]
+            refined = mask_input[prompt, 0] * has_mask_input[prompt]
+            for mask in range(model.num_masks):
+                shape = self._shape(coords[prompt], labels[prompt], tokens, radius + 2 * mask)
+                logits[prompt, mask] = shape + refined
+        iou = np.full((len(coords), model.num_masks), 0.5)
+        iou[:, -1] = 0.75 + 0.2 * embedding[image_index, 0].mean(axis=(1, 2))
+        return logits.astype(np.float32), iou.astype(np.float32)
+
+    def _shape(self, coords: Floats, labels: Floats, brightness: Floats, radius: float) -> Floats:
+        """Signed distance [L, L] in model pixels, positive inside."""
+        model = self._model
+        centre = (
+            np.arange(model.mask_side, dtype=np.float32) + np.float32(0.5)
+        ) * model.mask_stride
+        inside = np.full((model.mask_side, model.mask_side), -_FAR)
+        cut = np.full_like(inside, _FAR)
+        for (x, y), label in zip(coords, labels, strict=True):
+            distance = np.hypot(centre[None, :] - x, centre[:, None] - y)
+            token = np.clip([y, x], 0, model.side - 1).astype(int) // model.token_stride
+            if label == PointLabel.POSITIVE and brightness[tuple(token)] < _AIR:
+                inside = np.maximum(inside, np.float32(radius) - distance)
+            if label == PointLabel.NEGATIVE:
+                cut = np.minimum(cut, distance - np.float32(radius / 2))
+        box = np.isin(labels, (PointLabel.BOX_TOP_LEFT, PointLabel.BOX_BOTTOM_RIGHT))
+        if box.any():
+            (left, top), (right, bottom) = coords[box]
+            x, y = centre[None, :], centre[:, None]
+            rectangle = np.minimum(np.minimum(x - left, right - x), np.minimum(y - top, bottom - y))
+            clicked = (labels == PointLabel.POSITIVE).any()
+            inside = np.minimum(inside, rectangle) if clicked else rectangle
+        return np.minimum(inside, cut)
+
+
+def _pooled(image: Floats, stride: int) -> Floats:
+    """Mean over stride x stride cells: [B, S, S] -> [B, S / stride, S / stride]."""
+    batch, side, _ = image.shape
+    cells = side // stride
+    pooled: Floats = image.reshape(batch, cells, stride, cells, stride).mean(axis=(2, 4))
+    return pooled

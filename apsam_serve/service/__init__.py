@@ -1,0 +1,1 @@
+"""The gRPC service: translates, maps errors, reports. It knows no device."""

@@ -1,0 +1,197 @@
+"""Protocol messages to the contract's values and back, for the servicer and for the client."""
+
+from __future__ import annotations
+
+import math
+import time
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+import numpy as np
+from google.protobuf.timestamp_pb2 import Timestamp
+from numpy.typing import NDArray
+
+from apsam_serve.contract import masks
+from apsam_serve.contract.apg import ApgConfig, Fallback
+from apsam_serve.contract.prompts import MAX_POINTS, MAX_PROMPTS, Box, Point, Prompt
+from apsam_serve.contract.segmenter import Segmentation, StrategyName
+from apsam_serve.errors import ApsamError, InvalidInputError, InvalidPromptError
+from apsam_serve.v1 import segmentation_pb2 as pb
+
+T = TypeVar("T")
+Bits = NDArray[np.bool_]
+
+STRATEGIES: Mapping[int, StrategyName] = {
+    pb.STRATEGY_UNSPECIFIED: "apg",
+    pb.STRATEGY_DIRECT: "direct",
+    pb.STRATEGY_APG: "apg",
+}
+FALLBACKS: Mapping[int, Fallback] = {
+    pb.APG_FALLBACK_UNSPECIFIED: "foreground",
+    pb.APG_FALLBACK_FOREGROUND: "foreground",
+    pb.APG_FALLBACK_BOX: "box",
+}
+BRANCHES = {
+    "direct": pb.BRANCH_DIRECT,
+    "clusters": pb.BRANCH_CLUSTERS,
+    "fallback": pb.BRANCH_FALLBACK,
+    "empty": pb.BRANCH_EMPTY,
+}
+STAGES = ("queue", "image", "encode", "decode_1", "points", "decode_2", "mask", "serialise")
+AUGMENTED = (0.9, 1.1)
+PACKERS: Mapping[int, Callable[[Bits], bytes]] = {
+    pb.MASK_ENCODING_COCO_RLE: lambda mask: masks.encode_rle(mask).counts.encode("ascii"),
+    pb.MASK_ENCODING_PACKED_BITS_ZLIB: masks.pack_bits,
+    pb.MASK_ENCODING_PNG: masks.encode_png,
+}
+
+
+def prompts_from(messages: Sequence[pb.Prompt]) -> list[Prompt]:
+    """Prompts of a request. Counts come first, so that a hostile request costs nothing.
+
+    Raises InvalidPromptError.
+    """
+    if not 1 <= len(messages) <= MAX_PROMPTS:
+        raise InvalidPromptError(f"call has {len(messages)} prompts; give 1 to {MAX_PROMPTS}")
+    for message in messages:
+        if len(message.points) > MAX_POINTS:
+            raise InvalidPromptError(
+                f"prompt has {len(message.points)} points; give at most {MAX_POINTS}"
+            )
+    return [_prompt_from(message) for message in messages]
+
+
+def prompts_to(prompts: Sequence[Prompt]) -> list[pb.Prompt]:
+    """Prompts as messages. Raises InvalidPromptError for `mask_logits`, which stay on a server."""
+    for prompt in prompts:
+        if prompt.mask_logits is not None:
+            raise InvalidPromptError("a server takes no mask_logits; refine with points instead")
+    return [
+        pb.Prompt(
+            points=points_to(prompt.points),
+            box=None
+            if (box := prompt.box) is None
+            else pb.Box(left=box.left, top=box.top, right=box.right, bottom=box.bottom),
+        )
+        for prompt in prompts
+    ]
+
+
+def points_to(points: Sequence[Point]) -> list[pb.Point]:
+    """Points as messages."""
+    positive, negative = pb.POINT_LABEL_POSITIVE, pb.POINT_LABEL_NEGATIVE
+    return [pb.Point(x=p.x, y=p.y, label=positive if p.positive else negative) for p in points]
+
+
+def apg_from(message: pb.ApgOptions) -> ApgConfig:
+    """APG's settings, defaults where absent. Raises InvalidPromptError."""
+    default = ApgConfig()
+    tau = message.tau if message.HasField("tau") else default.tau
+    if not (math.isfinite(tau) and tau >= 0):
+        raise InvalidPromptError(f"apg.tau is {tau}; give model pixels, 0 or more")
+    return ApgConfig(
+        tau=tau,
+        fallback=_known("apg.fallback", FALLBACKS, message.fallback),
+        seed=message.seed,
+        scale_range=AUGMENTED if message.augment else default.scale_range,
+    )
+
+
+def apg_to(config: ApgConfig) -> pb.ApgOptions:
+    """APG's settings as a message. Raises InvalidPromptError for what the protocol lacks."""
+    default = ApgConfig()
+    if config.max_iterations != default.max_iterations or config.scale_range not in (
+        default.scale_range,
+        AUGMENTED,
+    ):
+        raise InvalidPromptError(
+            f"{config} cannot be sent: a server takes max_iterations {default.max_iterations} and "
+            f"scale_range {default.scale_range} or {AUGMENTED}"
+        )
+    box = config.fallback == "box"
+    return pb.ApgOptions(
+        tau=config.tau,
+        fallback=pb.APG_FALLBACK_BOX if box else pb.APG_FALLBACK_FOREGROUND,
+        seed=config.seed,
+        augment=config.scale_range == AUGMENTED,
+    )
+
+
+def strategy_from(value: int) -> StrategyName:
+    """Raises InvalidPromptError for a number this release does not know."""
+    return _known("strategy", STRATEGIES, value)
+
+
+def mask_encoding_from(value: pb.MaskEncoding) -> pb.MaskEncoding:
+    """The encoding to use. Raises InvalidPromptError for a number this release does not know."""
+    chosen = value or pb.MASK_ENCODING_COCO_RLE
+    _known("mask_encoding", PACKERS, chosen)
+    return chosen
+
+
+def mask_to(data: bytes, encoding: pb.MaskEncoding, *, height: int, width: int) -> pb.Mask:
+    """A packed mask as a message."""
+    return pb.Mask(encoding=encoding, height=height, width=width, data=data, crc32=zlib.crc32(data))
+
+
+def mask_from(message: pb.Mask) -> Bits:
+    """bool [H, W]. Raises ApsamError when the bytes changed on the way or cannot be read."""
+    if zlib.crc32(message.data) != message.crc32:
+        raise ApsamError(f"mask of {len(message.data)} bytes has another CRC-32; ask again")
+    height, width = message.height, message.width
+    if message.encoding == pb.MASK_ENCODING_COCO_RLE:
+        counts = message.data.decode("ascii")
+        return masks.decode_rle(masks.Rle(height=height, width=width, counts=counts))
+    if message.encoding == pb.MASK_ENCODING_PACKED_BITS_ZLIB:
+        return masks.unpack_bits(message.data, height=height, width=width)
+    if message.encoding == pb.MASK_ENCODING_PNG:
+        return masks.decode_png(message.data)
+    raise InvalidInputError(f"mask encoding {message.encoding} is unknown; update this client")
+
+
+def segmentation_from(message: pb.Segmentation, timings: pb.StageTimings) -> Segmentation:
+    """An answer as the contract's value."""
+    branches = {number: name for name, number in BRANCHES.items()}
+    return Segmentation(
+        mask=mask_from(message.mask),
+        score=message.score,
+        points=tuple(_point_from(point) for point in message.points),
+        branch=branches.get(message.branch, f"branch_{message.branch}"),
+        timings_s={stage: getattr(timings, f"{stage}_us") / 1e6 for stage in STAGES},
+    )
+
+
+def timings_to(timings_s: Mapping[str, float]) -> pb.StageTimings:
+    """Seconds by stage as a message."""
+    return pb.StageTimings(**{f"{s}_us": round(timings_s.get(s, 0.0) * 1e6) for s in STAGES})
+
+
+def expire_time(ttl_s: float) -> Timestamp:
+    """The moment `ttl_s` from now."""
+    return Timestamp(seconds=int(time.time() + ttl_s))
+
+
+def _prompt_from(message: pb.Prompt) -> Prompt:
+    box = message.box
+    return Prompt(
+        points=tuple(_point_from(point) for point in message.points),
+        box=Box(left=box.left, top=box.top, right=box.right, bottom=box.bottom)
+        if message.HasField("box")
+        else None,
+    )
+
+
+def _point_from(message: pb.Point) -> Point:
+    labels: Mapping[int, bool] = {
+        pb.POINT_LABEL_UNSPECIFIED: True,
+        pb.POINT_LABEL_POSITIVE: True,
+        pb.POINT_LABEL_NEGATIVE: False,
+    }
+    return Point(x=message.x, y=message.y, positive=_known("label", labels, message.label))
+
+
+def _known(what: str, table: Mapping[int, T], value: int) -> T:
+    if value not in table:
+        raise InvalidPromptError(f"{what} {value} is unknown; give one of {sorted(table)}")
+    return table[value]

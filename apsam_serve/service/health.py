@@ -1,0 +1,34 @@
+"""Health over the standard protocol: a fact, set where it changes."""
+
+from __future__ import annotations
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import OVERALL_HEALTH
+from grpc_health.v1.health import aio as aio_health
+
+
+class Health:
+    """NOT_SERVING until `serving`, and again from `not_serving` on, for the server as a whole and
+    for each named service."""
+
+    def __init__(self, *services: str) -> None:
+        self._names = (OVERALL_HEALTH, *services)
+        self._servicer = aio_health.HealthServicer()
+
+    async def add_to(self, server: grpc.aio.Server) -> None:
+        """Register the health service; it answers NOT_SERVING."""
+        health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
+        await self.not_serving()
+
+    async def serving(self) -> None:
+        """The model is warm and calls are welcome."""
+        await self._set(health_pb2.HealthCheckResponse.SERVING)
+
+    async def not_serving(self) -> None:
+        """Loading or draining: balancers should look elsewhere."""
+        await self._set(health_pb2.HealthCheckResponse.NOT_SERVING)
+
+    async def _set(self, status: int) -> None:
+        for name in self._names:
+            await self._servicer.set(name, status)

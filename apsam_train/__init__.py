@@ -1,0 +1,1 @@
+"""Train, curate, annotate and evaluate APSAM."""

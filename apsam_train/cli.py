@@ -1,0 +1,40 @@
+"""`apsam-train`: one sub-command per module, loaded only when it is asked for."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from apsam_serve.errors import ApsamError
+
+COMMANDS = {
+    "synth": ("apsam_train.synth.command", "make synthetic dual-energy bags with truth masks"),
+    "fit": ("apsam_train.fit", "train a model on a data set"),
+    "evaluate": ("apsam_train.evaluate.command", "score a checkpoint, bundle or server"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a sub-command; 0 on success, 2 on bad input, 130 when interrupted."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(prog="apsam-train", description="Train and evaluate APSAM.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, (module, purpose) in COMMANDS.items():
+        command = commands.add_parser(name, help=purpose, description=purpose)
+        if name in arguments[:1]:
+            importlib.import_module(module).configure(command)
+    parsed = parser.parse_args(arguments)
+    try:
+        return int(importlib.import_module(COMMANDS[parsed.command][0]).run(parsed))
+    except (ApsamError, ValueError) as error:
+        print(f"apsam-train {parsed.command}: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"apsam-train {parsed.command}: interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""Prompt protocols (paper, Table 5): from a truth mask to the prompt a person might give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apsam_serve.contract.prompts import Box, Point, Prompt
+from apsam_serve.contract.segmenter import StrategyName
+from apsam_train.data.training import random_point
+
+MakePrompt = Callable[[NDArray[np.bool_], np.random.Generator], Prompt]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """How prompts are made from truth, and the strategy that answers them."""
+
+    make: MakePrompt
+    strategy: StrategyName
+
+
+def _random_points(count: int) -> MakePrompt:
+    def make(mask: NDArray[np.bool_], rng: np.random.Generator) -> Prompt:
+        places = [random_point(mask, rng) for _ in range(count)]
+        return Prompt(points=tuple(Point(x=x, y=y) for x, y in places))
+
+    return make
+
+
+def tight_box(mask: NDArray[np.bool_], _rng: np.random.Generator) -> Prompt:
+    """The bounding box of a mask, right and bottom edges exclusive."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return Prompt(
+        box=Box(
+            left=float(columns[0]),
+            top=float(rows[0]),
+            right=float(columns[-1] + 1),
+            bottom=float(rows[-1] + 1),
+        )
+    )
+
+
+PROTOCOLS = {
+    "random1": Protocol(make=_random_points(1), strategy="direct"),
+    "random2": Protocol(make=_random_points(2), strategy="direct"),
+    "apg": Protocol(make=_random_points(1), strategy="apg"),
+    "box": Protocol(make=tight_box, strategy="direct"),
+}

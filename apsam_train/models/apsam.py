@@ -1,0 +1,105 @@
+"""APSAM: one module, three calls, exactly the three graphs of a bundle."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from apsam_serve.contract.preprocess import PIXEL_MEAN, PIXEL_STD
+from apsam_train.models.adapters import encode_adapted
+from apsam_train.models.energy_encoder import (
+    EnergyAwareEncoder,
+    LocationInitializer,
+    energies,
+)
+from apsam_train.models.preset import Preset
+from apsam_train.models.prompt_decoder import decode_masks, embed_mask, embed_points
+from apsam_train.models.sam_parts import ImageEncoderViT, MaskDecoder, PromptEncoder
+
+
+class APSAM(nn.Module):
+    """SAM with adapters and an Energy-Aware Encoder. Parts keep `segment_anything`'s weight names
+    (`image_encoder.*`, `prompt_encoder.*`, `mask_decoder.*`); the additions stand beside them."""
+
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
+    def __init__(
+        self,
+        *,
+        image_encoder: ImageEncoderViT,
+        adapters: nn.ModuleList,
+        prompt_encoder: PromptEncoder,
+        mask_decoder: MaskDecoder,
+        energy_encoder: EnergyAwareEncoder,
+        location_initializer: LocationInitializer,
+        preset: Preset,
+    ) -> None:
+        super().__init__()
+        self.preset = preset
+        self.image_encoder = image_encoder
+        self.adapters = adapters
+        self.prompt_encoder = prompt_encoder
+        self.mask_decoder = mask_decoder
+        self.energy_encoder = energy_encoder
+        self.location_initializer = location_initializer
+        mean, std = torch.tensor(PIXEL_MEAN), torch.tensor(PIXEL_STD)
+        self.register_buffer("pixel_mean", mean.view(3, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", std.view(3, 1, 1), persistent=False)
+
+    def normalise(self, image: Tensor) -> Tensor:
+        """uint8 [B, S, S, 3] -> float [B, 3, S, S] with SAM's mean and deviation."""
+        return (image.permute(0, 3, 1, 2).float() - self.pixel_mean) / self.pixel_std
+
+    def encode_image(self, image: Tensor) -> Tensor:
+        """Letter-boxed uint8 [B, S, S, 3] -> embedding float [B, C, G, G]."""
+        return encode_adapted(
+            self.image_encoder,
+            self.adapters,
+            self.normalise(image),
+            placement=self.preset.adapter_placement,
+            scale=self.preset.adapter_scale,
+        )
+
+    def encode_energy(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Letter-boxed uint8 [B, S, S, 3] -> (query [B, C], attention [B, S/8, S/8])."""
+        query, attention = self.location_initializer(self.energy_encoder(energies(image)))
+        return query, attention
+
+    def decode(
+        self,
+        *,
+        embedding: Tensor,
+        energy_query: Tensor,
+        image_index: Tensor,
+        point_coords: Tensor,
+        point_labels: Tensor,
+        mask_input: Tensor | None = None,
+        has_mask_input: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """P prompts over B images -> (low-resolution logits [P, M, L, L], predicted IoU [P, M]).
+
+        embedding [B, C, G, G], energy_query [B, C]; image_index int64 [P] says which image each
+        prompt belongs to; point_coords [P, N, 2] in model pixels (x, y), point_labels [P, N] of
+        `PointLabel`; mask_input [P, 1, L, L] logits, used where has_mask_input [P] is 1; give both
+        or neither.
+        """
+        return decode_masks(
+            self.mask_decoder,
+            embedding=embedding.index_select(0, image_index),
+            position=self.prompt_encoder.get_dense_pe(),
+            sparse=embed_points(self.prompt_encoder, point_coords, point_labels),
+            dense=embed_mask(self.prompt_encoder, mask_input, has_mask_input),
+            energy_query=energy_query.index_select(0, image_index),
+            token_init=self.preset.token_init,
+        )
+
+    def freeze_sam(self) -> None:
+        """Train adapters and energy parts only (paper 5.2)."""
+        self.requires_grad_(False)
+        for part in (self.adapters, self.energy_encoder, self.location_initializer):
+            part.requires_grad_(True)
+
+    def num_trainable(self) -> int:
+        """Number of parameters that receive gradient."""
+        return sum(p.numel() for p in self.parameters() if p.requires_grad)

@@ -1,0 +1,105 @@
+"""Every variant of APSAM, with every number, and how its parts are put together."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from torch import nn
+
+from apsam_train.errors import ConfigError
+from apsam_train.models.adapters import Adapter
+from apsam_train.models.apsam import APSAM
+from apsam_train.models.conv_stem import ConvStem
+from apsam_train.models.energy_encoder import EnergyAwareEncoder, LocationInitializer
+from apsam_train.models.preset import Preset
+from apsam_train.models.sam_parts import (
+    ImageEncoderViT,
+    MaskDecoder,
+    PromptEncoder,
+    TwoWayTransformer,
+)
+
+PRESETS = {
+    preset.name: preset
+    for preset in (
+        Preset(
+            name="tiny",
+            side=256,
+            width=128,
+            depth=4,
+            num_heads=4,
+            global_blocks=(1, 3),
+            window=8,
+            stem="conv",
+            adapter_ratio=0.25,
+            embed_dim=128,
+            decoder_mlp=512,
+            iou_hidden=128,
+            energy_widths=(8, 16, 32),
+        ),
+        Preset(name="vit_b", width=768, depth=12, num_heads=12, global_blocks=(2, 5, 8, 11)),
+        Preset(name="vit_l", width=1024, depth=24, num_heads=16, global_blocks=(5, 11, 17, 23)),
+        Preset(name="vit_h", width=1280, depth=32, num_heads=16, global_blocks=(7, 15, 23, 31)),
+    )
+}
+
+
+def preset(name: str) -> Preset:
+    """The preset of that name. Raises ConfigError listing the known ones."""
+    if name not in PRESETS:
+        raise ConfigError(f"preset {name!r} is unknown; choose one of {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def build(preset: Preset) -> APSAM:
+    """Compose APSAM with fresh weights; at this point it computes what SAM computes."""
+    return APSAM(
+        image_encoder=_image_encoder(preset),
+        adapters=nn.ModuleList(
+            Adapter(preset.width, hidden=int(preset.adapter_ratio * preset.width))
+            for _ in range(preset.depth)
+        ),
+        prompt_encoder=PromptEncoder(
+            embed_dim=preset.embed_dim,
+            image_embedding_size=(preset.spec.grid, preset.spec.grid),
+            input_image_size=(preset.side, preset.side),
+            mask_in_chans=16,
+        ),
+        mask_decoder=MaskDecoder(
+            num_multimask_outputs=preset.spec.num_masks - 1,
+            transformer=TwoWayTransformer(
+                depth=2,
+                embedding_dim=preset.embed_dim,
+                mlp_dim=preset.decoder_mlp,
+                num_heads=preset.decoder_heads,
+            ),
+            transformer_dim=preset.embed_dim,
+            iou_head_depth=3,
+            iou_head_hidden_dim=preset.iou_hidden,
+        ),
+        energy_encoder=EnergyAwareEncoder(preset.energy_widths),
+        location_initializer=LocationInitializer(
+            width=preset.energy_widths[-1], top_k=preset.top_k, embed_dim=preset.embed_dim
+        ),
+        preset=preset,
+    )
+
+
+def _image_encoder(preset: Preset) -> ImageEncoderViT:
+    encoder = ImageEncoderViT(
+        img_size=preset.side,
+        patch_size=preset.spec.token_stride,
+        embed_dim=preset.width,
+        depth=preset.depth,
+        num_heads=preset.num_heads,
+        mlp_ratio=4,
+        norm_layer=partial(nn.LayerNorm, eps=1e-6),
+        qkv_bias=True,
+        use_rel_pos=True,
+        global_attn_indexes=preset.global_blocks,
+        window_size=preset.window,
+        out_chans=preset.embed_dim,
+    )
+    if preset.stem == "conv":
+        encoder.patch_embed = ConvStem(preset.width)
+    return encoder

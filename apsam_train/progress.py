@@ -1,0 +1,44 @@
+"""Progress for people: a bar on a terminal, a few plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+
+from tqdm import tqdm
+
+
+class Progress:
+    """Shows a share from 0 to 1 with a short message, on standard error."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._bar: tqdm[None] | None = None
+        self._printed = -1
+        self._started = time.monotonic()
+
+    def __enter__(self) -> Progress:
+        if sys.stderr.isatty():
+            form = "{l_bar}{bar}| {elapsed}<{remaining} {postfix}"
+            self._bar = tqdm(total=1.0, desc=self._label, bar_format=form)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def show(self, share: float, message: str) -> None:
+        """Report `share` of the work as done."""
+        if self._bar is not None:
+            self._bar.set_postfix_str(message, refresh=False)
+            self._bar.update(min(1.0, share) - self._bar.n)
+        elif int(share * 10) > self._printed:
+            self._printed = int(share * 10)
+            elapsed = time.monotonic() - self._started
+            print(f"{self._label}: {share:4.0%} {elapsed:5.0f} s  {message}", file=sys.stderr)

@@ -1,0 +1,1 @@
+"""What else is in a bag: shells, soft layers and everyday things, none of it contraband."""

@@ -1,0 +1,130 @@
+"""`apsam-train synth`: a synthetic data set in a folder."""
+
+import argparse
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from .generator import SynthConfig, SynthConfigError, generate
+from .palettes import PALETTES
+from .writer import fresh_folder, write_annotations, write_image
+
+_CHUNK = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One image to make: its `number` in the folder, its `index` in the endless series."""
+
+    folder: Path
+    number: int
+    index: int
+    seed: int
+    energy: bool
+    config: SynthConfig
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder")
+    parser.add_argument("--num-images", type=int, required=True, metavar="N")
+    parser.add_argument("--seed", type=int, required=True, metavar="S")
+    parser.add_argument("--side", type=int, default=512, help="image side in pixels")
+    parser.add_argument("--energy", action="store_true", help="also 16-bit high/low PNG pairs")
+    parser.add_argument(
+        "--palettes", default=",".join(PALETTES), help=f"some of {','.join(PALETTES)}"
+    )
+    parser.add_argument("--workers", type=int, default=None, help="processes; default: one per CPU")
+    parser.add_argument(
+        "--start-index", type=int, default=0, metavar="I", help="first image of the series"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """0 when DIR is complete. Raises SynthConfigError (a ValueError) on values that cannot work."""
+    _require("--num-images", args.num_images, 1)
+    _require("--seed", args.seed, 0)
+    _require("--start-index", args.start_index, 0)
+    workers = _available_cpus() if args.workers is None else args.workers
+    _require("--workers", workers, 1)
+    palettes = tuple(name.strip() for name in args.palettes.split(",") if name.strip())
+    config = SynthConfig(side=args.side, palettes=palettes)
+    with fresh_folder(args.out) as folder:
+        (folder / "images").mkdir()
+        if args.energy:
+            (folder / "energy").mkdir()
+        jobs = [
+            Job(
+                folder=folder,
+                number=number,
+                index=args.start_index + number,
+                seed=args.seed,
+                energy=args.energy,
+                config=config,
+            )
+            for number in range(args.num_images)
+        ]
+        records = list(_shown(_make_all(jobs, workers), len(jobs)))
+        write_annotations(folder, records, config, args.seed)
+    return 0
+
+
+def _require(option: str, value: int, least: int) -> None:
+    if value < least:
+        raise SynthConfigError(f"{option} is {value}: expected a whole number of at least {least}")
+
+
+def _available_cpus() -> int:
+    # A container may grant fewer cores than the machine has.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _make_all(jobs: list[Job], workers: int) -> Iterator[dict[str, Any]]:
+    """Records in order of the jobs, whichever process finishes first."""
+    workers = min(workers, -(-len(jobs) // _CHUNK))
+    if workers == 1:
+        yield from map(_make, jobs)
+        return
+    # spawn, not fork: OpenCV and BLAS threads do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as pool:
+        yield from pool.map(_make, jobs, chunksize=_CHUNK)
+
+
+def _one_thread() -> None:
+    cv2.setNumThreads(1)
+
+
+def _make(job: Job) -> dict[str, Any]:
+    image = generate(seed=job.seed, index=job.index, config=job.config)
+    return write_image(
+        job.folder,
+        number=job.number,
+        seed=job.seed,
+        index=job.index,
+        image=image,
+        energy=job.energy,
+    )
+
+
+def _shown(records: Iterable[dict[str, Any]], total: int) -> Iterator[dict[str, Any]]:
+    """Progress on stderr: a bar on a terminal, else about ten plain lines."""
+    if sys.stderr.isatty():
+        from tqdm import tqdm  # only a terminal needs it
+
+        yield from tqdm(records, total=total, unit="img")
+        return
+    started = time.monotonic()
+    step = max(1, total // 10)
+    for done, record in enumerate(records, start=1):
+        if done % step == 0 or done == total:
+            seconds = max(time.monotonic() - started, 1e-6)
+            print(f"synth: {done}/{total} images, {done / seconds:.1f}/s", file=sys.stderr)
+        yield record

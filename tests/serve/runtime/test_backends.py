@@ -1,0 +1,129 @@
+"""What every back end promises, run over each file of the folder."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from apsam_serve.contract.manifest import ModelSpec, open_bundle
+from apsam_serve.contract.preprocess import letterbox
+from apsam_serve.errors import BackendUnavailableError
+from apsam_serve.runtime.base import Runner, RunnerOptions, load, names
+
+NEEDS = {"tensorrt": "tensorrt"}
+
+
+@pytest.fixture(params=names())
+def runner(request: pytest.FixtureRequest, tiny_bundle: Path) -> Iterator[Runner]:
+    library = NEEDS.get(request.param)
+    if library is not None and importlib.util.find_spec(library) is None:
+        pytest.skip(f"{library} is not installed")
+    made = load(request.param)(open_bundle(tiny_bundle), RunnerOptions(threads=1))
+    made.open()
+    yield made
+    made.close()
+
+
+def images(bag: NDArray[np.uint8], model: ModelSpec) -> NDArray[np.uint8]:
+    """Two different frames uint8 [2, S, S, 3]."""
+    frame, _ = letterbox(bag, side=model.side)
+    return np.stack([frame, frame // 2])
+
+
+def decode(
+    runner: Runner,
+    frames: NDArray[np.uint8],
+    image_index: list[int],
+    points: list[list[tuple[float, float]]],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    encoded = runner.encode(frames)
+    low = runner.model.mask_side
+    return runner.decode(
+        embedding=encoded.embedding,
+        energy_query=encoded.energy_query,
+        image_index=np.array(image_index),
+        coords=np.array(points, np.float32),
+        labels=np.ones((len(points), len(points[0])), np.float32),
+        mask_input=np.zeros((len(points), 1, low, low), np.float32),
+        has_mask_input=np.zeros(len(points), np.float32),
+    )
+
+
+def test_encoding_has_the_shapes_of_the_model(
+    runner: Runner, bag: NDArray[np.uint8], model: ModelSpec
+) -> None:
+    batch = runner.encode(images(bag, model))
+    assert batch.embedding.shape == (2, model.embed_dim, model.grid, model.grid)
+    assert batch.energy_query.shape == (2, model.embed_dim)
+    assert batch.attention.shape == (2, model.side // 8, model.side // 8)
+    arrays = (batch.embedding, batch.energy_query, batch.attention)
+    assert {array.dtype for array in arrays} == {np.dtype(np.float32)}
+
+
+def test_decoding_has_the_shapes_of_the_model(
+    runner: Runner, bag: NDArray[np.uint8], model: ModelSpec
+) -> None:
+    points = [[(20.0, 20.0), (24.0, 20.0)]] * 3
+    logits, iou = decode(runner, images(bag, model), [0, 1, 1], points)
+    assert logits.shape == (3, model.num_masks, model.mask_side, model.mask_side)
+    assert iou.shape == (3, model.num_masks)
+    assert logits.dtype == iou.dtype == np.float32
+
+
+def test_an_answer_does_not_depend_on_who_else_asked(
+    runner: Runner, bag: NDArray[np.uint8], model: ModelSpec
+) -> None:
+    frames = images(bag, model)
+    together, _ = decode(runner, frames, [1, 0, 1], [[(20.0, 20.0)], [(40.0, 30.0)], [(30.0, 9.0)]])
+    alone, _ = decode(runner, frames[1:], [0], [[(20.0, 20.0)]])
+    np.testing.assert_allclose(together[0], alone[0], rtol=1e-5, atol=1e-4)
+
+
+def test_a_click_is_inside_its_own_mask(
+    runner: Runner, bag: NDArray[np.uint8], model: ModelSpec
+) -> None:
+    logits, iou = decode(runner, images(bag, model), [0], [[(18.0, 22.0)]])
+    best = logits[0, iou[0].argmax()]
+    assert best[22 // 4, 18 // 4] > 0
+    assert 0 < (best > 0).mean() < 0.5
+
+
+def test_a_previous_mask_changes_the_answer(
+    runner: Runner, bag: NDArray[np.uint8], model: ModelSpec
+) -> None:
+    encoded = runner.encode(images(bag, model)[:1])
+    low = model.mask_side
+    logits, _ = runner.decode(
+        embedding=encoded.embedding,
+        energy_query=encoded.energy_query,
+        image_index=np.zeros(2, np.int64),
+        coords=np.full((2, 1, 2), 20, np.float32),
+        labels=np.ones((2, 1), np.float32),
+        mask_input=np.ones((2, 1, low, low), np.float32),
+        has_mask_input=np.array([0, 1], np.float32),
+    )
+    assert not np.allclose(logits[0], logits[1])
+
+
+def test_a_runner_can_be_closed_twice(runner: Runner) -> None:
+    runner.close()
+    runner.close()
+
+
+def test_creating_a_runner_touches_no_file(tiny_bundle: Path) -> None:
+    bundle = open_bundle(tiny_bundle)
+    for name in ("fake", "onnxruntime"):
+        made = load(name)(bundle, RunnerOptions(device="nowhere"))
+        assert made.model is bundle.manifest.model
+
+
+def test_an_unknown_back_end_names_the_known_ones() -> None:
+    with pytest.raises(BackendUnavailableError, match=r"'tpu' is unknown.*fake, onnxruntime"):
+        load("tpu")
+    with pytest.raises(BackendUnavailableError, match="'base' is unknown"):
+        load("base")

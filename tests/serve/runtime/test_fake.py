@@ -1,0 +1,47 @@
+"""The double behaves like a model where tests rely on it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from apsam_serve.contract.manifest import ModelSpec
+from apsam_serve.contract.prompts import Box, Point, Prompt
+from apsam_serve.local import LocalSegmenter
+from apsam_serve.runtime.fake import FakeRunner
+
+
+@pytest.fixture
+def segmenter(model: ModelSpec) -> LocalSegmenter:
+    return LocalSegmenter(FakeRunner(model))
+
+
+def area(segmenter: LocalSegmenter, image: NDArray[np.uint8], prompt: Prompt) -> int:
+    (answer,) = segmenter.encode(image).segment([prompt], strategy="direct")
+    return int(answer.mask.sum())
+
+
+def test_a_negative_point_and_a_box_make_the_mask_smaller(
+    segmenter: LocalSegmenter, bag: NDArray[np.uint8]
+) -> None:
+    click = Point(x=25, y=25)
+    alone = area(segmenter, bag, Prompt(points=(click,)))
+    cut = area(segmenter, bag, Prompt(points=(click, Point(x=30, y=25, positive=False))))
+    box = Box(left=20, top=20, right=30, bottom=30)
+    boxed = area(segmenter, bag, Prompt(points=(click,), box=box))
+    assert 0 < cut < alone
+    assert 0 < boxed < alone
+
+
+def test_air_gives_an_empty_mask(segmenter: LocalSegmenter, bag: NDArray[np.uint8]) -> None:
+    (answer,) = segmenter.encode(bag).segment([Prompt.click(75, 5)])
+    assert (answer.branch, int(answer.mask.sum())) == ("empty", 0)
+
+
+def test_another_image_gives_another_mask(
+    segmenter: LocalSegmenter, bag: NDArray[np.uint8]
+) -> None:
+    flat = np.full_like(bag, 100)
+    prompt = Prompt.click(25, 25)
+    assert area(segmenter, bag, prompt) > area(segmenter, flat, prompt)

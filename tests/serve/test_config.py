@@ -1,0 +1,41 @@
+"""Settings: what is resolved, what is refused."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from apsam_serve.config import AUTO, ServeConfig, check, resolve
+from apsam_serve.errors import InvalidInputError
+
+
+def test_auto_becomes_a_number_for_this_machine_in_a_new_value() -> None:
+    given = ServeConfig(bundle=Path("b"))
+    resolved = resolve(given)
+    assert given.threads == given.budget_bytes == AUTO
+    assert resolved.threads == len(os.sched_getaffinity(0))
+    assert 1 <= resolved.host_threads <= 4
+    assert 0 < resolved.budget_bytes <= 2 * 2**30
+
+
+def test_what_was_given_is_kept() -> None:
+    given = ServeConfig(bundle=Path("b"), threads=3, host_threads=2, budget_bytes=100)
+    assert resolve(given) == given
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"listen": "50051"}, "--listen '50051' is not HOST:PORT"),
+        ({"listen": "host:http"}, "is not HOST:PORT"),
+        ({"ttl_s": float("nan")}, "--ttl-s nan must be above 0"),
+        ({"max_pixels": 0}, "--max-pixels 0 must be above 0"),
+        ({"threads": -1}, "--threads -1 must not be below 0"),
+        ({"grace_s": -1.0}, "--grace-s -1.0 must not be below 0"),
+    ],
+)
+def test_settings_that_cannot_work_are_named(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        check(ServeConfig(bundle=Path("b"), **changes))  # type: ignore[arg-type]
