@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,8 +12,8 @@ from numpy.typing import NDArray
 from apsam_export.errors import ParityError
 from apsam_export.samples import sample
 from apsam_serve.contract.masks import mask_from_logits, mask_iou
-from apsam_serve.contract.preprocess import LetterBox, letterbox
-from apsam_serve.contract.prompts import DecoderBatch, DecoderPrompt, to_decoder
+from apsam_serve.contract.preprocess import letterbox
+from apsam_serve.contract.prompts import DecoderBatch, to_decoder
 from apsam_serve.prompting.base import DecoderOutput
 from apsam_serve.runtime.base import Runner
 from apsam_train.models import APSAM
@@ -57,18 +56,30 @@ class Report:
 
 
 def compare(model: APSAM, runner: Runner, *, num_images: int = 6) -> Report:
-    """Run model and runner on the fixed samples. Both decode the model's own embedding too, so that
-    a decoder error cannot hide behind an encoder error."""
+    """Run model and runner on the fixed samples, prompt by prompt.
+
+    Tensors of the decoder are compared on the model's own embedding, so that neither graph's error
+    hides behind the other's; masks are compared through each side's own encoder, as a user gets
+    them.
+    """
+    reference, built = ModelSide(model), RunnerSide(runner)
     pairs: dict[str, list[tuple[Floats, Floats]]] = {}
     ious: list[float] = []
     flips: list[bool] = []
-    for frame, image, prompts in _samples(model, num_images):
-        for name, reference, built in _tensors(model, runner, image, prompts):
-            pairs.setdefault(name, []).append((reference, built))
-        for reference, built in _answers(model, runner, image, prompts):
-            ours, theirs = built.best(), reference.best()
-            flips.append(int(built.iou.argmax()) != int(reference.iou.argmax()))
-            masks = [mask_from_logits(logits, frame) for logits, _ in (ours, theirs)]
+    for number in range(num_images):
+        picture, prompts = sample(number, side=model.preset.side)
+        image, frame = letterbox(picture, side=model.preset.side)
+        encoded, encoded_built = reference.encode(image), built.encode(image)
+        for name in encoded:
+            pairs.setdefault(name, []).append((encoded[name], encoded_built[name]))
+        for prompt in prompts:
+            batch = DecoderBatch.of([to_decoder(prompt, frame)], mask_side=frame.mask_side)
+            ours, on_ours = reference.decode(encoded, batch), built.decode(encoded, batch)
+            theirs = built.decode(encoded_built, batch)
+            pairs.setdefault("low_res_logits", []).append((ours.logits, on_ours.logits))
+            pairs.setdefault("iou", []).append((ours.iou, on_ours.iou))
+            flips.append(int(ours.iou.argmax()) != int(theirs.iou.argmax()))
+            masks = [mask_from_logits(output.best()[0], frame) for output in (ours, theirs)]
             ious.append(mask_iou(*masks))
     return Report(
         tensors={name: _difference(values) for name, values in pairs.items()},
@@ -97,99 +108,62 @@ def check(report: Report) -> None:
         )
 
 
-def _samples(
-    model: APSAM, num_images: int
-) -> Iterator[tuple[LetterBox, NDArray[np.uint8], list[DecoderPrompt]]]:
-    for number in range(num_images):
-        picture, prompts = sample(number, side=model.preset.side)
-        image, frame = letterbox(picture, side=model.preset.side)
-        yield frame, image, [to_decoder(prompt, frame) for prompt in prompts]
+class ModelSide:
+    """The checkpoint: PyTorch, FP32."""
 
+    def __init__(self, model: APSAM) -> None:
+        self._model = model
 
-@torch.no_grad()
-def _reference_encode(model: APSAM, image: NDArray[np.uint8]) -> dict[str, Floats]:
-    batch = torch.from_numpy(image)[None]
-    query, attention = model.encode_energy(batch)
-    embedding = model.encode_image(batch)
-    return {
-        "embedding": embedding.numpy(),
-        "energy_query": query.numpy(),
-        "attention": attention.numpy(),
-    }
+    @torch.no_grad()
+    def encode(self, image: NDArray[np.uint8]) -> dict[str, Floats]:
+        """Outputs of both encoders for a frame uint8 [S, S, 3], by name."""
+        batch = torch.from_numpy(image)[None]
+        query, attention = self._model.encode_energy(batch)
+        tensors = {"embedding": self._model.encode_image(batch), "energy_query": query}
+        return {name: t.numpy() for name, t in (tensors | {"attention": attention}).items()}
 
-
-@torch.no_grad()
-def _reference_decode(
-    model: APSAM, encoded: dict[str, Floats], batch: DecoderBatch
-) -> tuple[Floats, Floats]:
-    logits, iou = model.decode(
-        embedding=torch.from_numpy(encoded["embedding"]),
-        energy_query=torch.from_numpy(encoded["energy_query"]),
-        image_index=torch.zeros(len(batch.coords), dtype=torch.int64),
-        point_coords=torch.from_numpy(batch.coords),
-        point_labels=torch.from_numpy(batch.labels),
-        mask_input=torch.from_numpy(batch.mask_input),
-        has_mask_input=torch.from_numpy(batch.has_mask_input),
-    )
-    return logits.numpy(), iou.numpy()
-
-
-def _runner_decode(
-    runner: Runner, encoded: dict[str, Floats], batch: DecoderBatch
-) -> tuple[Floats, Floats]:
-    return runner.decode(
-        embedding=encoded["embedding"],
-        energy_query=encoded["energy_query"],
-        image_index=np.zeros(len(batch.coords), np.int64),
-        coords=batch.coords,
-        labels=batch.labels,
-        mask_input=batch.mask_input,
-        has_mask_input=batch.has_mask_input,
-    )
-
-
-def _runner_encode(runner: Runner, image: NDArray[np.uint8]) -> dict[str, Floats]:
-    batch = runner.encode(image[None])
-    return {
-        "embedding": batch.embedding,
-        "energy_query": batch.energy_query,
-        "attention": batch.attention,
-    }
-
-
-def _tensors(
-    model: APSAM, runner: Runner, image: NDArray[np.uint8], prompts: list[DecoderPrompt]
-) -> Iterator[tuple[str, Floats, Floats]]:
-    """(name, reference, built) of every output, the decoder fed with the reference's embedding."""
-    reference, built = _reference_encode(model, image), _runner_encode(runner, image)
-    for name in reference:
-        yield name, reference[name], built[name]
-    for prompt in prompts:
-        batch = DecoderBatch.of([prompt], mask_side=model.preset.spec.mask_side)
-        pair = zip(
-            _reference_decode(model, reference, batch),
-            _runner_decode(runner, reference, batch),
-            strict=True,
+    @torch.no_grad()
+    def decode(self, encoded: dict[str, Floats], batch: DecoderBatch) -> DecoderOutput:
+        """The answer to a batch of one prompt."""
+        logits, iou = self._model.decode(
+            embedding=torch.from_numpy(encoded["embedding"]),
+            energy_query=torch.from_numpy(encoded["energy_query"]),
+            image_index=torch.zeros(1, dtype=torch.int64),
+            point_coords=torch.from_numpy(batch.coords),
+            point_labels=torch.from_numpy(batch.labels),
+            mask_input=torch.from_numpy(batch.mask_input),
+            has_mask_input=torch.from_numpy(batch.has_mask_input),
         )
-        for name, (ours, theirs) in zip(("low_res_logits", "iou"), pair, strict=True):
-            yield name, ours, theirs
+        return DecoderOutput(logits=logits[0].numpy(), iou=iou[0].numpy())
 
 
-def _answers(
-    model: APSAM, runner: Runner, image: NDArray[np.uint8], prompts: list[DecoderPrompt]
-) -> Iterator[tuple[DecoderOutput, DecoderOutput]]:
-    """(reference, built) of every prompt, each through its own encoder: what a user would get."""
-    reference, built = _reference_encode(model, image), _runner_encode(runner, image)
-    for prompt in prompts:
-        batch = DecoderBatch.of([prompt], mask_side=model.preset.spec.mask_side)
-        outputs = [
-            DecoderOutput(logits=logits[0], iou=iou[0])
-            for logits, iou in (
-                _reference_decode(model, reference, batch),
-                _runner_decode(runner, built, batch),
-            )
-        ]
-        yield outputs[0], outputs[1]
+class RunnerSide:
+    """The built graphs."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    def encode(self, image: NDArray[np.uint8]) -> dict[str, Floats]:
+        """As `ModelSide.encode`."""
+        batch = self._runner.encode(image[None])
+        return {
+            "embedding": batch.embedding,
+            "energy_query": batch.energy_query,
+            "attention": batch.attention,
+        }
+
+    def decode(self, encoded: dict[str, Floats], batch: DecoderBatch) -> DecoderOutput:
+        """As `ModelSide.decode`."""
+        logits, iou = self._runner.decode(
+            embedding=encoded["embedding"],
+            energy_query=encoded["energy_query"],
+            image_index=np.zeros(1, np.int64),
+            coords=batch.coords,
+            labels=batch.labels,
+            mask_input=batch.mask_input,
+            has_mask_input=batch.has_mask_input,
+        )
+        return DecoderOutput(logits=logits[0], iou=iou[0])
 
 
 def _difference(pairs: list[tuple[Floats, Floats]]) -> Difference:

@@ -13,7 +13,7 @@ import torch
 
 from apsam_export.graphs import GRAPHS, TracingSizes, free_axes, tracing_inputs
 from apsam_serve.contract.manifest import GraphSpec
-from apsam_serve.runtime.signature import expected
+from apsam_serve.contract.tensors import tensor_specs
 from apsam_train.models import APSAM
 
 OPSET = 20
@@ -22,7 +22,7 @@ OPSET = 20
 def write_graph(model: APSAM, graph: str, folder: Path) -> GraphSpec:
     """Export one graph of `GRAPHS` to `folder/<graph>.onnx` and return its contract."""
     spec = model.preset.spec
-    inputs, outputs = expected(spec)[graph]
+    inputs, outputs = tensor_specs(spec)[graph]
     file = folder / f"{graph}.onnx"
     with _quiet_exporter():
         torch.onnx.export(

@@ -14,10 +14,15 @@ from apsam_serve.config import ServeConfig
 from apsam_serve.errors import ApsamError
 from apsam_serve.service.server import run
 
+_SWITCH_S = 0.001
+"""How long one Python thread may keep the others waiting: a click passes through four of them. With
+three callers at once on two busy cores it took 20.5 ms instead of 23.2 ms at Python's 5 ms."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code 0 after a drain, 2 when the server cannot start."""
     options = vars(_parser().parse_args(argv))
+    sys.setswitchinterval(_SWITCH_S)
     logging.basicConfig(level=logging.INFO, format="apsam-serve: %(levelname)s: %(message)s")
     try:
         asyncio.run(run(ServeConfig(**options)))

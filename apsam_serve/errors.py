@@ -8,6 +8,7 @@ ApsamError
 ├── OverloadedError                 a queue or the store is full; retry after `retry_after_s`
 ├── DeadlineExceededError           the caller's deadline passed before the work could start
 ├── NotServingError                 the service is loading or draining; use another one
+├── ModelFaultError                 the graphs answered what is no number; no mask is trusted
 ├── BundleError                     a bundle is incomplete, changed, or of an unknown format
 └── BackendUnavailableError         the back end, device or provider asked for is not there
 
@@ -68,6 +69,13 @@ class NotServingError(ApsamError):
     """Raised by `engine.engine` before opening and while draining."""
 
     reason = "NOT_SERVING"
+
+
+class ModelFaultError(ApsamError):
+    """Raised by `engine.compute` for NaN or infinity; check the bundle and its precision. Remote
+    callers get an incident number, like for every fault of a server."""
+
+    reason = "MODEL_FAULT"
 
 
 class BundleError(ApsamError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from apsam_serve.contract.prompts import Prompt, check_prompts, to_decoder
 from apsam_serve.contract.segmenter import Segmentation, StrategyName
 from apsam_serve.engine import compute
 from apsam_serve.errors import HandleGoneError
-from apsam_serve.prompting.base import Answer
 from apsam_serve.runtime.base import Runner, RunnerOptions, load
 
 
@@ -88,20 +86,8 @@ class LocalImage:
             apg=apg or ApgConfig(),
         )
         (answers,), timings = compute.answer(self._runner, [question])
-        return [self._segmentation(answer, timings) for answer in answers]
+        return [answer.segmentation(self._frame, timings) for answer in answers]
 
     def release(self) -> None:
         """Forget the image."""
         self._encoded = None
-
-    def _segmentation(self, answer: Answer, timings: dict[str, float]) -> Segmentation:
-        started = time.perf_counter()
-        mask = compute.mask_of(answer, self._frame)
-        return Segmentation(
-            mask=mask,
-            score=answer.score,
-            points=compute.points_of(answer, self._frame),
-            branch=answer.branch,
-            low_res_logits=answer.logits,
-            timings_s=timings | {"mask": time.perf_counter() - started},
-        )

@@ -22,15 +22,8 @@ _ADAPTIVE_BRANCHES = ("clusters", "fallback")
 def draw(image: NDArray[np.uint8], prompt: Prompt, answer: Segmentation) -> NDArray[np.uint8]:
     """The RGB image uint8 [H, W, 3] with the mask and its outline, the prompt (crosses: green on
     the object, purple beside it; blue box) and APG's own points (yellow discs)."""
-    drawn = image.copy()
-    inside = answer.mask
-    tinted = image[inside] * (1 - _OPACITY) + np.array(MASK) * _OPACITY
-    drawn[inside] = tinted.astype(np.uint8)
-    contours, _ = cv2.findContours(
-        inside.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
-    )
-    size = max(3, round(max(image.shape[:2]) / 100))
-    cv2.drawContours(drawn, contours, -1, MASK, max(1, size // 3))
+    drawn = draw_mask(image, answer.mask)
+    size = _mark_size(image)
     if prompt.box is not None:
         left_top = round(prompt.box.left), round(prompt.box.top)
         right_bottom = round(prompt.box.right), round(prompt.box.bottom)
@@ -44,6 +37,20 @@ def draw(image: NDArray[np.uint8], prompt: Prompt, answer: Segmentation) -> NDAr
         cv2.drawMarker(drawn, _pixel(point), (0, 0, 0), cv2.MARKER_CROSS, 2 * size + 3, 3)
         cv2.drawMarker(drawn, _pixel(point), colour, cv2.MARKER_CROSS, 2 * size + 1, 1)
     return drawn
+
+
+def draw_mask(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """The RGB image with a translucent mask, bool [H, W], and its outline."""
+    drawn = image.copy()
+    drawn[mask] = (image[mask] * (1 - _OPACITY) + np.array(MASK) * _OPACITY).astype(np.uint8)
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(drawn, contours, -1, MASK, max(1, _mark_size(image) // 3))
+    return drawn
+
+
+def _mark_size(image: NDArray[np.uint8]) -> int:
+    """Radius of a mark in pixels."""
+    return int(max(3, round(max(image.shape[:2]) / 100)))
 
 
 def _pixel(point: Point) -> tuple[int, int]:

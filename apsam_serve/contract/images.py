@@ -86,7 +86,7 @@ def decode(
             "crop it or scale it down"
         )
     if header.format == "tiff":
-        return _to_rgb(read_pixels(data, read_page(data))[:, :, ::-1])
+        return _decode_tiff(data)
     whole = _whole_png(data) if header.format == "png" else _whole_jpeg(data)
     pixels = cv2.imdecode(np.frombuffer(whole, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.shape[:2] != (header.height, header.width):
@@ -97,8 +97,20 @@ def decode(
     return _to_rgb(pixels.reshape(header.height, header.width, -1))
 
 
-def _to_rgb(pixels: NDArray[np.integer | np.floating]) -> NDArray[np.uint8]:
-    """Grey, BGR or BGRA of 8 or 16 bits, [H, W, 1 | 3 | 4], to RGB uint8 [H, W, 3]."""
+def _decode_tiff(data: bytes) -> NDArray[np.uint8]:
+    page = read_page(data)
+    pixels = read_pixels(data, page)
+    as_opencv = pixels[:, :, [2, 1, 0, 3]] if pixels.shape[2] == 4 else pixels[:, :, ::-1]
+    return _to_rgb(as_opencv, premultiplied=page.alpha == "premultiplied")
+
+
+def _to_rgb(
+    pixels: NDArray[np.integer | np.floating], *, premultiplied: bool = False
+) -> NDArray[np.uint8]:
+    """Grey, BGR or BGRA of 8 or 16 bits, [H, W, 1 | 3 | 4], to RGB uint8 [H, W, 3].
+
+    premultiplied: the colours hold their share of the alpha already.
+    """
     pixels = np.ascontiguousarray(pixels)
     channels = pixels.shape[2]
     if pixels.dtype == np.uint16:
@@ -110,7 +122,9 @@ def _to_rgb(pixels: NDArray[np.integer | np.floating]) -> NDArray[np.uint8]:
     code = cv2.COLOR_BGR2RGB if channels == 3 else cv2.COLOR_BGRA2RGB
     rgb = np.asarray(cv2.cvtColor(reduced, code), np.uint8)
     if channels == 4:
-        alpha = cv2.cvtColor(reduced[:, :, 3], cv2.COLOR_GRAY2RGB)
+        alpha = np.asarray(cv2.cvtColor(reduced[:, :, 3], cv2.COLOR_GRAY2RGB), np.uint8)
+        if premultiplied:
+            return np.asarray(cv2.add(rgb, ~alpha), np.uint8)
         # Air minus what the object takes away from it.
         rgb = ~np.asarray(cv2.multiply(~rgb, alpha, scale=1 / 255), np.uint8)
     return rgb
@@ -232,6 +246,6 @@ def _tiff_header(page: TiffPage) -> ImageHeader:
         format="tiff",
         width=page.width,
         height=page.height,
-        channels=page.samples,
+        channels=page.channels,
         bits=8 * page.dtype.itemsize,
     )

@@ -1,7 +1,8 @@
 """The bundle: the folder that export writes and serving opens.
 
 `manifest.json` names every other file with its SHA-256 and size. Opening verifies all of them first
-and refuses unknown format versions, paths that leave the folder, and files it does not list.
+and refuses unknown format versions, paths that leave the folder, and a folder with any file that is
+not listed.
 """
 
 from __future__ import annotations
@@ -151,6 +152,7 @@ def open_bundle(path: Path) -> Bundle:
         spec = manifest.graphs.get(graph)
         if spec is None or spec.file not in manifest.files:
             raise BundleError(f"{file} lists no graph {graph!r}; export the bundle again")
+    _refuse_unlisted(path, manifest)
     return Bundle(path=path, manifest=manifest, digest=hashlib.sha256(raw).hexdigest())
 
 
@@ -176,6 +178,16 @@ def _verify(path: Path, name: str, entry: FileEntry) -> None:
             f"{found.sha256[:12]}, expected {entry.num_bytes} bytes with {entry.sha256[:12]}; "
             "copy or export the bundle again"
         )
+
+
+def _refuse_unlisted(path: Path, manifest: Manifest) -> None:
+    """Nobody opens such a file, but who put it there could change the others too."""
+    listed = {path / name for name in manifest.files} | {path / MANIFEST_NAME}
+    for found in sorted(path.rglob("*")):
+        if found not in listed and (found.is_symlink() or not found.is_dir()):
+            raise BundleError(
+                f"{found} is not in {path / MANIFEST_NAME}; remove it, or export the bundle again"
+            )
 
 
 def _parse(file: Path, raw: bytes) -> Manifest:

@@ -236,7 +236,7 @@ def unpack_bits(data: bytes, *, height: int, width: int) -> Mask:
             "has; send the size that the mask was packed with"
         )
     bits = np.unpackbits(np.frombuffer(raw, np.uint8), count=height * width)
-    return bits.reshape(height, width).astype(bool)
+    return bits.reshape(height, width).view(bool)  # zeros and ones
 
 
 def encode_png(mask: Mask) -> bytes:

@@ -13,7 +13,10 @@ from apsam_serve.contract.preprocess import LetterBox
 from apsam_serve.errors import InvalidPromptError
 
 MAX_POINTS = 16
-"""Points of one prompt; compiled plans have profiles up to this many."""
+"""Points of one prompt, as a person gives them."""
+MAX_DECODER_POINTS = MAX_POINTS + 4
+"""The largest N of a decode, which compiled plans must have room for: 16 negative points and a
+box's two corners, to which APG adds its two. (SAM's padding point stands where there is no box.)"""
 MAX_PROMPTS = 64
 """Prompts of one call."""
 

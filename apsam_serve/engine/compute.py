@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from apsam_serve import prompting
 from apsam_serve.contract.apg import ApgConfig
 from apsam_serve.contract.manifest import ModelSpec
-from apsam_serve.contract.masks import mask_from_logits
 from apsam_serve.contract.preprocess import LetterBox
-from apsam_serve.contract.prompts import DecoderPrompt, Point, PointLabel
+from apsam_serve.contract.prompts import DecoderBatch, DecoderPrompt
 from apsam_serve.contract.segmenter import StrategyName
+from apsam_serve.errors import ModelFaultError
 from apsam_serve.prompting.base import Answer, DecoderOutput, run
 from apsam_serve.runtime.base import Runner
 
@@ -82,38 +82,25 @@ def _decode(
     """Decode prompts of equal length, prompts[i] over images[i]; equal images are sent once."""
     unique = list({id(image): image for image in images}.values())
     position = {id(image): index for index, image in enumerate(unique)}
-    side = runner.model.mask_side
-    mask_input = np.zeros((len(prompts), 1, side, side), np.float32)
-    has_mask_input = np.zeros(len(prompts), np.float32)
-    for index, prompt in enumerate(prompts):
-        if prompt.mask_logits is not None:
-            mask_input[index, 0] = prompt.mask_logits
-            has_mask_input[index] = 1
+    batch = DecoderBatch.of(prompts, mask_side=runner.model.mask_side)
     logits, iou = runner.decode(
-        embedding=np.stack([image.embedding for image in unique]),
-        energy_query=np.stack([image.energy_query for image in unique]),
+        embedding=_stacked([image.embedding for image in unique]),
+        energy_query=_stacked([image.energy_query for image in unique]),
         image_index=np.array([position[id(image)] for image in images], np.int64),
-        coords=np.stack([prompt.coords for prompt in prompts]),
-        labels=np.stack([prompt.labels for prompt in prompts]),
-        mask_input=mask_input,
-        has_mask_input=has_mask_input,
+        coords=batch.coords,
+        labels=batch.labels,
+        mask_input=batch.mask_input,
+        has_mask_input=batch.has_mask_input,
     )
-    if not np.isfinite(iou).all():
-        raise ArithmeticError(f"the decoder answered IoU {iou.tolist()}; no mask is trusted")
+    for name, values in (("IoU", iou), ("logits", logits)):
+        if not np.isfinite(values).all():
+            raise ModelFaultError(
+                f"the decoder answered {name} that are no numbers, for {len(prompts)} prompts; "
+                "export the bundle again, or run it in a higher precision"
+            )
     return [DecoderOutput(logits=m, iou=i) for m, i in zip(logits, iou, strict=True)]
 
 
-def mask_of(answer: Answer, frame: LetterBox) -> NDArray[np.bool_]:
-    """The answer's mask in image pixels: bool [H, W]."""
-    return mask_from_logits(answer.logits, frame)
-
-
-def points_of(answer: Answer, frame: LetterBox) -> tuple[Point, ...]:
-    """The clicks of the answer's last decode in image pixels; corners of a box are left out."""
-    clicks = np.isin(answer.labels, (PointLabel.POSITIVE, PointLabel.NEGATIVE))
-    return tuple(
-        Point(x=float(x), y=float(y), positive=bool(label == PointLabel.POSITIVE))
-        for (x, y), label in zip(
-            frame.to_image(answer.points[clicks]), answer.labels[clicks], strict=True
-        )
-    )
+def _stacked(arrays: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Along a new first axis; a single one, which is every click that comes alone, uncopied."""
+    return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)

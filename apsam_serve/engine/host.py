@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from apsam_serve.contract import images
 from apsam_serve.contract.preprocess import LetterBox, letterbox
 from apsam_serve.contract.prompts import Prompt, check_prompts
-from apsam_serve.engine import compute
 from apsam_serve.engine.replies import Pack, PackedSegmentation, Timings
 from apsam_serve.prompting.base import Answer
 
@@ -36,15 +35,12 @@ def pack_answers(
 ) -> tuple[list[PackedSegmentation], Timings]:
     """Masks of image size, packed: (segmentations, seconds by stage)."""
     started = time.perf_counter()
-    masks = [compute.mask_of(answer, frame) for answer in answers]
+    shown = [answer.segmentation(frame, {}) for answer in answers]
     resized = time.perf_counter()
     packed = [
         PackedSegmentation(
-            data=pack(mask),
-            score=answer.score,
-            points=compute.points_of(answer, frame),
-            branch=answer.branch,
+            data=pack(one.mask), score=one.score, points=one.points, branch=one.branch
         )
-        for answer, mask in zip(answers, masks, strict=True)
+        for one in shown
     ]
     return packed, {"mask": resized - started, "serialise": time.perf_counter() - resized}

@@ -1,4 +1,4 @@
-"""Random views of a sample: the scanner's belt has no preferred direction, colours vary by maker."""
+"""Random views of a sample: a belt has no preferred direction, and makers differ in colour."""
 
 from __future__ import annotations
 
@@ -46,5 +46,4 @@ def _random_tone(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[
     white = rng.uniform(0.9, 1.0) * rng.uniform(0.97, 1.0, size=3)
     levels = (np.arange(256) / 255) ** gamma
     table = (levels[:, None] * white * 255).round().astype(np.uint8)
-    toned: NDArray[np.uint8] = cv2.LUT(np.ascontiguousarray(image), table[None])
-    return toned
+    return cv2.LUT(np.ascontiguousarray(image), table[None]).astype(np.uint8, copy=False)

@@ -87,7 +87,7 @@ class TrainingSet(Dataset[TrainingItem]):
 
 
 def collate(items: list[TrainingItem]) -> TrainingItem:
-    """Stack items: image [B, S, S, 3], target [B, K, L, L], clicks [B, K, 2], valid_cells [B, 2]."""
+    """Stack: image [B, S, S, 3], target [B, K, L, L], clicks [B, K, 2], valid_cells [B, 2]."""
     return TrainingItem(
         image=torch.stack([item.image for item in items]),
         target=torch.stack([item.target for item in items]),
@@ -103,10 +103,9 @@ def coverage(mask: NDArray[np.bool_], frame: LetterBox) -> NDArray[np.float32]:
     full[: frame.model_height, : frame.model_width] = cv2.resize(
         mask.astype(np.float32), size, interpolation=cv2.INTER_AREA
     )
-    cells: NDArray[np.float32] = cv2.resize(
-        full, None, fx=1 / MASK_STRIDE, fy=1 / MASK_STRIDE, interpolation=cv2.INTER_AREA
-    )
-    return cells
+    blocks = full.reshape(frame.mask_side, MASK_STRIDE, frame.mask_side, MASK_STRIDE)
+    shares: NDArray[np.float32] = blocks.mean(axis=(1, 3), dtype=np.float32)
+    return shares
 
 
 def random_point(mask: NDArray[np.bool_], rng: np.random.Generator) -> tuple[float, float]:

@@ -37,11 +37,11 @@ class FloodFillImage:
 
     @property
     def height(self) -> int:
-        return self._image.shape[0]
+        return int(self._image.shape[0])
 
     @property
     def width(self) -> int:
-        return self._image.shape[1]
+        return int(self._image.shape[1])
 
     def segment(
         self, prompts: Sequence[Prompt], *, strategy: StrategyName = "direct"

@@ -7,6 +7,7 @@ from functools import partial
 from torch import nn
 
 from apsam_train.errors import ConfigError
+from apsam_train.models import scratch_init
 from apsam_train.models.adapters import Adapter
 from apsam_train.models.apsam import APSAM
 from apsam_train.models.conv_stem import ConvStem
@@ -26,14 +27,14 @@ PRESETS = {
             name="tiny",
             side=256,
             width=128,
-            depth=4,
+            depth=2,
             num_heads=4,
-            global_blocks=(1, 3),
+            global_blocks=(1,),
             window=8,
             stem="conv",
             adapter_ratio=0.25,
             embed_dim=128,
-            decoder_mlp=512,
+            decoder_mlp=256,
             iou_hidden=128,
             energy_widths=(8, 16, 32),
         ),
@@ -53,7 +54,7 @@ def preset(name: str) -> Preset:
 
 def build(preset: Preset) -> APSAM:
     """Compose APSAM with fresh weights; at this point it computes what SAM computes."""
-    return APSAM(
+    model = APSAM(
         image_encoder=_image_encoder(preset),
         adapters=nn.ModuleList(
             Adapter(preset.width, hidden=int(preset.adapter_ratio * preset.width))
@@ -83,6 +84,10 @@ def build(preset: Preset) -> APSAM:
         ),
         preset=preset,
     )
+    if preset.stem == "conv":
+        scratch_init.keep_detail(model.image_encoder)
+        scratch_init.look_where_the_prompt_is(model.mask_decoder)
+    return model
 
 
 def _image_encoder(preset: Preset) -> ImageEncoderViT:

@@ -19,7 +19,7 @@ def _declare_missing_operators() -> None:
     if spec is None or spec.origin is None:
         return
     try:
-        torch.ops.load_library(str(Path(spec.origin).with_name("_C.so")))
+        torch.ops.load_library(str(Path(spec.origin).with_name("_C.so")))  # type: ignore[no-untyped-call]
     except OSError:
         torch.library.define("torchvision::nms", "(Tensor boxes, Tensor scores, float t) -> Tensor")
         torch.library.define(

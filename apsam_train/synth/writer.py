@@ -19,8 +19,8 @@ from apsam_train.categories import CATEGORIES, SUPERCLASS, category_id
 
 from .generator import GENERATOR_VERSION, SynthConfig, SynthConfigError, SyntheticImage
 
-# Noise has no repeats to find: measured, Huffman codes alone cost 3 % more bytes in colour, fewer in
-# 16 bits, and save a quarter (colour) to a half (16 bits) of the encoding time.
+# Noise has no repeats to find: Huffman codes alone cost 3 % more bytes in colour, fewer in 16 bits,
+# and save a quarter (colour) to a half (16 bits) of the encoding time (measured).
 _PNG_FLAGS = (
     *(cv2.IMWRITE_PNG_COMPRESSION, 1),
     *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY),

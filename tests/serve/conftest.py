@@ -23,7 +23,7 @@ from apsam_serve.contract.manifest import (
     new_bundle,
     write_manifest,
 )
-from apsam_serve.runtime import signature
+from apsam_serve.contract.tensors import tensor_specs
 from apsam_serve.service.background import BackgroundServer
 
 MODEL = ModelSpec(preset="tiny", side=64, embed_dim=8)
@@ -110,7 +110,7 @@ def write_tiny_bundle(path: Path, model: ModelSpec) -> None:
     }
     graphs = {
         name: GraphSpec(file=f"{name}.onnx", inputs=inputs, outputs=outputs)
-        for name, (inputs, outputs) in signature.expected(model).items()
+        for name, (inputs, outputs) in tensor_specs(model).items()
     }
     with new_bundle(path) as folder:
         for name, build in builders.items():

@@ -14,7 +14,9 @@ from apsam_serve.client_cli import main
 from apsam_serve.contract.masks import Rle, decode_rle
 from apsam_serve.service.background import BackgroundServer
 
-FILES = ["bag.png", "bag16.png", "grey.png", "bag.jpg", "bag.tiff", "bag16.tiff"]
+FILES = ["bag.png", "bag16.png", "grey.png", "bag.jpg"]
+TIFFS = {"bag.tiff": 1, "lzw.tiff": 5, "lzw16.tiff": 5, "deflate16.tiff": 8, "packbits.tiff": 32773}
+"""name -> compression"""
 
 
 @pytest.fixture
@@ -22,16 +24,14 @@ def folder(tmp_path: Path, bag: NDArray[np.uint8]) -> Path:
     bgr = cv2.cvtColor(bag, cv2.COLOR_RGB2BGR)
     deep = bgr.astype(np.uint16) * 257
     grey = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)
-    pictures = {"bag16.png": deep, "bag16.tiff": deep, "grey.png": grey}
-    plain, deflate = 1, 8
-    for name in FILES:
-        compression = deflate if name == "bag16.tiff" else plain
-        options = [cv2.IMWRITE_TIFF_COMPRESSION, compression] if name.endswith("tiff") else []
+    pictures = {"bag16.png": deep, "lzw16.tiff": deep, "deflate16.tiff": deep, "grey.png": grey}
+    for name in (*FILES, *TIFFS):
+        options = [cv2.IMWRITE_TIFF_COMPRESSION, TIFFS[name]] if name in TIFFS else []
         assert cv2.imwrite(str(tmp_path / name), pictures.get(name, bgr), options)
     return tmp_path
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", [*FILES, *TIFFS])
 def test_one_click_on_any_picture_gives_mask_points_and_overlay(
     running: BackgroundServer, folder: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

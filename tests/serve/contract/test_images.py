@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from image_files import END, PNG_SIGNATURE, chunk, jpeg, png
 from numpy.typing import NDArray
 
 from apsam_serve.contract import images
 from apsam_serve.contract.images import ImageHeader, decode, probe
 from apsam_serve.errors import InvalidImageError
+from tests.serve.contract.image_files import END, PNG_SIGNATURE, chunk, jpeg, png
 
 RNG = np.random.default_rng(0)
 NOISE = RNG.integers(0, 256, (40, 56, 3), np.uint8)

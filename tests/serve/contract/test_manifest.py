@@ -101,9 +101,28 @@ def test_a_manifest_in_a_subfolder_is_a_file_like_any_other(tmp_path: Path) -> N
 
 
 def test_a_file_that_is_not_listed_is_not_given_out(bundle: Path) -> None:
+    opened = open_bundle(bundle)
     (bundle / "extra.bin").write_bytes(b"x")
     with pytest.raises(BundleError, match=r"lists no file 'extra.bin'; it has .*image_encoder"):
-        open_bundle(bundle).file("extra.bin")
+        opened.file("extra.bin")
+
+
+@pytest.mark.parametrize("name", ["extra.bin", ".hidden", "kernels/old.bin", "new/plan.engine"])
+def test_a_folder_with_a_file_that_is_not_listed_is_refused(bundle: Path, name: str) -> None:
+    (bundle / name).parent.mkdir(exist_ok=True)
+    (bundle / name).write_bytes(b"x")
+    assert f"{bundle / name} is not in {bundle / 'manifest.json'}; remove it" in _refusal(bundle)
+
+
+@pytest.mark.parametrize("target", ["kernels", "nowhere"])
+def test_a_link_that_is_not_listed_is_refused(bundle: Path, target: str) -> None:
+    (bundle / "link").symlink_to(bundle / target)
+    assert "link is not in" in _refusal(bundle)
+
+
+def test_an_empty_folder_beside_the_files_is_harmless(bundle: Path) -> None:
+    (bundle / "empty").mkdir()
+    open_bundle(bundle)
 
 
 def test_one_changed_byte_is_found_and_named(bundle: Path) -> None:

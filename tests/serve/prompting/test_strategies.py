@@ -8,7 +8,15 @@ from numpy.typing import NDArray
 
 from apsam_serve.contract.apg import ApgConfig, adaptive_points
 from apsam_serve.contract.preprocess import LetterBox
-from apsam_serve.contract.prompts import Box, DecoderPrompt, Point, Prompt, to_decoder
+from apsam_serve.contract.prompts import (
+    MAX_DECODER_POINTS,
+    MAX_POINTS,
+    Box,
+    DecoderPrompt,
+    Point,
+    Prompt,
+    to_decoder,
+)
 from apsam_serve.errors import InvalidPromptError
 from apsam_serve.prompting import load
 from apsam_serve.prompting.base import Answer, DecoderOutput, Running
@@ -74,15 +82,16 @@ def test_apg_asks_again_with_the_two_points_of_the_first_mask() -> None:
     assert answer.points.tolist() == [[10, 22], [46, 22]]
 
 
-def test_apg_keeps_negative_points_and_drops_positive_ones_and_the_box() -> None:
+def test_apg_keeps_negative_points_and_the_box_and_replaces_positive_ones() -> None:
     points = (Point(x=100, y=50), Point(x=200, y=100, positive=False))
     running, first = _start(
         "apg", Prompt(points=points, box=Box(left=0, top=0, right=400, bottom=300))
     )
     assert first.labels.tolist() == [1, 0, 2, 3]
     second = running.send(_output(_bar()))
-    assert second.coords.tolist() == [[10, 22], [46, 22], [32, 16], [0, 0]]
-    assert second.labels.tolist() == [1, 1, 0, -1]
+    corners = first.coords[2:].tolist()
+    assert second.coords.tolist() == [[10, 22], [46, 22], [32, 16], *corners]
+    assert second.labels.tolist() == [1, 1, 0, 2, 3]
 
 
 def test_apg_answers_an_empty_first_mask_with_the_prompt_itself() -> None:
@@ -155,3 +164,15 @@ def test_an_answer_in_image_pixels_has_clicks_but_no_corners() -> None:
     assert segmentation.low_res_logits is answer.logits
     assert segmentation.timings_s["decode_1"] == 1.5
     assert segmentation.timings_s["mask"] > 0
+
+
+def test_the_longest_decode_is_the_one_that_plans_have_room_for() -> None:
+    negatives = tuple(Point(x=i, y=1, positive=False) for i in range(MAX_POINTS))
+    box = Box(left=0, top=0, right=400, bottom=300)
+    lengths = []
+    for prompt in (Prompt(points=negatives), Prompt(points=negatives, box=box)):
+        running, first = _start("apg", prompt)
+        second = running.send(_output(_bar()))
+        lengths += [len(first.labels), len(second.labels)]
+    assert lengths == [17, 19, 18, 20]
+    assert max(lengths) == MAX_DECODER_POINTS

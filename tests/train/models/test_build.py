@@ -89,7 +89,7 @@ def test_at_step_0_apsam_equals_segment_anything(pair: tuple[APSAM, Sam], placem
     image = torch.randint(0, 256, (1, 128, 128, 3), dtype=torch.uint8)
     points, labels = torch.rand(5, 2, 2) * 128, torch.tensor([[1.0, 0.0]]).repeat(5, 1)
     with torch.no_grad():
-        theirs = sam.image_encoder(sam.preprocess(image[0].permute(2, 0, 1).float())[None])
+        theirs = sam.image_encoder(ours.normalise(image))
         sparse, dense = sam.prompt_encoder((points, labels), None, None)
         masks, iou = sam.mask_decoder.predict_masks(
             theirs, sam.prompt_encoder.get_dense_pe(), sparse, dense
@@ -103,6 +103,8 @@ def test_at_step_0_apsam_equals_segment_anything(pair: tuple[APSAM, Sam], placem
             point_coords=torch.cat([points, torch.zeros(5, 1, 2)], dim=1),
             point_labels=torch.cat([labels, -torch.ones(5, 1)], dim=1),
         )
+    preprocessed = sam.preprocess(image[0].permute(2, 0, 1).float())[None]
+    torch.testing.assert_close(ours.normalise(image), preprocessed)
     assert not query.any()
     assert torch.equal(embedding, theirs)
     torch.testing.assert_close(our_masks, masks, atol=1e-5, rtol=1e-5)

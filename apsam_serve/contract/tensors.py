@@ -1,0 +1,36 @@
+"""The tensor contract of the three graphs: what export writes and serving feeds and reads."""
+
+from __future__ import annotations
+
+from apsam_serve.contract.manifest import ModelSpec, TensorSpec
+
+
+def tensor_specs(
+    model: ModelSpec,
+) -> dict[str, tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]]:
+    """graph -> (inputs, outputs) for a model of these shapes."""
+    side, cells = model.side, model.side // model.energy_stride
+    channels, grid, low = model.embed_dim, model.grid, model.mask_side
+    image = _tensor("image", "uint8", "B", side, side, 3)
+    embedding = _tensor("embedding", "float32", "B", channels, grid, grid)
+    query = _tensor("energy_query", "float32", "B", channels)
+    prompts = (
+        _tensor("image_index", "int64", "P"),
+        _tensor("point_coords", "float32", "P", "N", 2),
+        _tensor("point_labels", "float32", "P", "N"),
+        _tensor("mask_input", "float32", "P", 1, low, low),
+        _tensor("has_mask_input", "float32", "P"),
+    )
+    masks = (
+        _tensor("low_res_logits", "float32", "P", model.num_masks, low, low),
+        _tensor("iou", "float32", "P", model.num_masks),
+    )
+    return {
+        "image_encoder": ((image,), (embedding,)),
+        "energy_encoder": ((image,), (query, _tensor("attention", "float32", "B", cells, cells))),
+        "prompt_decoder": ((embedding, query, *prompts), masks),
+    }
+
+
+def _tensor(name: str, dtype: str, *shape: int | str) -> TensorSpec:
+    return TensorSpec(name=name, dtype=dtype, shape=shape)

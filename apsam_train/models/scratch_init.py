@@ -1,0 +1,38 @@
+"""A start that learns in minutes, for presets without pretrained weights.
+
+Same parameters, other first values. Measured on synthetic bags (48 prompts per step): with the
+default start a tiny model predicts nothing for about 200 steps; with this one for about 50.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from apsam_train.models.sam_parts import ImageEncoderViT, MaskDecoder
+
+ATTENTION_GAIN = 4.0
+"""Makes the first attention logits spread by several units instead of a tenth."""
+
+
+@torch.no_grad()
+def look_where_the_prompt_is(decoder: MaskDecoder) -> None:
+    """Start cross-attention between tokens and image with equal query and key projections.
+
+    Prompt and image share one position encoding, so equal projections make a click attend to its
+    own surroundings from the first step; independent ones would have to find that match first.
+    """
+    transformer = decoder.transformer
+    attentions = [transformer.final_attn_token_to_image]
+    for layer in transformer.layers:
+        attentions += [layer.cross_attn_token_to_image, layer.cross_attn_image_to_token]
+    for attention in attentions:
+        attention.q_proj.weight.mul_(ATTENTION_GAIN)
+        attention.k_proj.weight.copy_(attention.q_proj.weight)
+
+
+@torch.no_grad()
+def keep_detail(encoder: ImageEncoderViT) -> None:
+    """Start the neck as a rotation of each token's channels, without mixing neighbouring tokens."""
+    nn.init.orthogonal_(encoder.neck[0].weight)
+    nn.init.dirac_(encoder.neck[2].weight)

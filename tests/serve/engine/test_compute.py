@@ -1,0 +1,89 @@
+"""The lines between prompts and a runner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from apsam_serve.contract.apg import ApgConfig
+from apsam_serve.contract.manifest import ModelSpec
+from apsam_serve.contract.preprocess import letterbox
+from apsam_serve.contract.prompts import Prompt, to_decoder
+from apsam_serve.engine import compute
+from apsam_serve.engine.compute import Encoded, Question
+from apsam_serve.errors import ModelFaultError
+from apsam_serve.runtime.base import EncodedBatch, Runner
+from apsam_serve.runtime.fake import FakeRunner
+
+Floats = NDArray[np.float32]
+
+
+class SpoiledRunner:
+    """A double whose decoder's answers go through `spoil`, and which keeps what it was fed."""
+
+    def __init__(self, model: ModelSpec, spoil: Callable[[Floats, Floats], None]) -> None:
+        self.model = model
+        self.inner = FakeRunner(model)
+        self.spoil = spoil
+        self.fed: list[dict[str, Any]] = []
+
+    def open(self) -> None:
+        """Nothing to open."""
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+    def encode(self, images: NDArray[np.uint8]) -> EncodedBatch:
+        return self.inner.encode(images)
+
+    def decode(self, **inputs: Any) -> tuple[Floats, Floats]:
+        self.fed.append(inputs)
+        logits, iou = self.inner.decode(**inputs)
+        self.spoil(logits, iou)
+        return logits, iou
+
+
+def _nothing(logits: Floats, iou: Floats) -> None:
+    pass
+
+
+def _question(runner: Runner, bag: NDArray[np.uint8], encoded: Encoded | None = None) -> Question:
+    pixels, frame = letterbox(bag, side=runner.model.side)
+    return Question(
+        encoded=encoded or compute.encode_frames(runner, [pixels])[0],
+        frame=frame,
+        prompts=[to_decoder(Prompt.click(20, 20), frame)],
+        strategy="direct",
+        apg=ApgConfig(),
+    )
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("what", ["logits", "IoU"])
+def test_an_answer_that_is_no_number_is_a_fault_of_the_model(
+    model: ModelSpec, bag: NDArray[np.uint8], what: str, value: float
+) -> None:
+    def spoil(logits: Floats, iou: Floats) -> None:
+        (logits if what == "logits" else iou).flat[1] = value
+
+    runner = SpoiledRunner(model, spoil)
+    message = f"the decoder answered {what} that are no numbers, for 1 prompts; export the bundle"
+    with pytest.raises(ModelFaultError, match=message):
+        compute.answer(runner, [_question(runner, bag)])
+
+
+def test_one_image_is_decoded_without_a_copy_and_each_of_several_is_sent_once(
+    model: ModelSpec, bag: NDArray[np.uint8]
+) -> None:
+    runner = SpoiledRunner(model, _nothing)
+    one, other = _question(runner, bag), _question(runner, 255 - bag)
+    compute.answer(runner, [one, _question(runner, bag, one.encoded)])
+    assert np.shares_memory(runner.fed[0]["embedding"], one.encoded.embedding)
+    assert runner.fed[0]["image_index"].tolist() == [0, 0]
+    compute.answer(runner, [one, other, _question(runner, bag, one.encoded)])
+    assert len(runner.fed[1]["embedding"]) == 2
+    assert runner.fed[1]["image_index"].tolist() == [0, 1, 0]
