@@ -12,7 +12,8 @@ from apsam_export.environment import describe
 from apsam_export.graphs import GRAPHS
 from apsam_export.parity import Report, check, compare
 from apsam_export.split import write_graph
-from apsam_serve.contract.manifest import Manifest, new_bundle, open_bundle, write_manifest
+from apsam_serve.contract.folders import new_folder
+from apsam_serve.contract.manifest import Manifest, open_bundle, write_manifest
 from apsam_serve.runtime import base
 from apsam_train.checkpoint import Card, load_checkpoint
 from apsam_train.models import APSAM
@@ -23,9 +24,9 @@ def export(
 ) -> Report:
     """Write the bundle `out`, or nothing at all.
 
-    Raises CheckpointError, BundleError when `out` exists, ParityError when the gate fails.
+    Raises CheckpointError, OutputExistsError, ParityError when the gate fails.
     """
-    with new_bundle(out) as folder:
+    with new_folder(out) as folder:
         model, card = load_checkpoint(checkpoint)
         specs = {}
         for graph in GRAPHS:

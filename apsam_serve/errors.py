@@ -3,7 +3,8 @@
 ApsamError
 ├── InvalidInputError(ValueError)   the caller's input can never work; change it
 │   ├── InvalidImageError           bytes that are no image, or an image over the limits
-│   └── InvalidPromptError          points, boxes or options that do not fit the image
+│   ├── InvalidPromptError          points, boxes or options that do not fit the image
+│   └── OutputExistsError           a folder to be written is there already
 ├── HandleGoneError(LookupError)    the encoded image is no longer held; encode it again
 ├── OverloadedError                 a queue or the store is full; retry after `retry_after_s`
 ├── DeadlineExceededError           the caller's deadline passed before the work could start
@@ -39,6 +40,12 @@ class InvalidPromptError(InvalidInputError):
     """Raised by `contract.prompts` and `prompting`."""
 
     reason = "INVALID_PROMPT"
+
+
+class OutputExistsError(InvalidInputError):
+    """Raised by `contract.folders`; nothing was written."""
+
+    reason = "OUTPUT_EXISTS"
 
 
 class HandleGoneError(ApsamError, LookupError):

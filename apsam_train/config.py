@@ -19,7 +19,7 @@ class TrainConfig:
 
     preset: a model of `models.build`; trainable: "adapters" (and energy parts) or "all";
     batch_size in images, prompts_per_image objects each; apg_start: share of the training after
-    which the second, APG-prompted decode joins the loss; apg: the generator in training.
+    which every other step trains the decode on adaptive points; apg: the generator in training.
     """
 
     preset: str = "vit_l"

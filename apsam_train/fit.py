@@ -110,7 +110,7 @@ def fit(
             rate = learning_rate(clock.share, step=clock.step, config=config)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            use_apg = clock.share >= config.apg_start
+            use_apg = clock.share >= config.apg_start and clock.step % 2 == 1
             loss, iou = training(next(batches), use_apg=use_apg, seed=clock.step)
             fabric.backward(loss)
             fabric.clip_gradients(training, optimizer, max_norm=config.clip_norm)

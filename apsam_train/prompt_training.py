@@ -16,7 +16,11 @@ from apsam_train.models import APSAM
 
 
 class PromptTraining(nn.Module):
-    """Loss of a batch. Both decodes are trained: the first one's mask is what APG works on."""
+    """Loss of a batch: of the click's own decode, or of the decode on APG's two points.
+
+    Both need training, because APG works on the first one's mask; the loop takes turns, which costs
+    half of training both on every batch.
+    """
 
     def __init__(self, model: APSAM, *, weights: LossWeights, apg: ApgConfig) -> None:
         super().__init__()
@@ -25,13 +29,12 @@ class PromptTraining(nn.Module):
         self._apg = apg
 
     def forward(self, item: TrainingItem, *, use_apg: bool, seed: int) -> tuple[Tensor, Tensor]:
-        """(loss, mean IoU of the last decode's chosen masks). seed: of APG's random draws."""
+        """(loss, mean IoU of the chosen masks). seed: of APG's random draws."""
         num_images, num_prompts = item.clicks.shape[:2]
         embedding = self.model.encode_image(item.image)
         energy_query, _ = self.model.encode_energy(item.image)
         image_index = torch.arange(num_images, device=embedding.device)
         image_index = image_index.repeat_interleave(num_prompts)
-        target = item.target.flatten(0, 1)
 
         def decode(points: Tensor) -> tuple[Tensor, Tensor]:
             return self.model.decode(
@@ -42,16 +45,14 @@ class PromptTraining(nn.Module):
                 point_labels=_positive_then_padding(points),
             )
 
-        clicks = item.clicks.view(-1, 1, 2)
-        logits, iou = decode(clicks)
-        loss, chosen_iou = prompt_loss(logits, iou, target, self._weights)
+        points = item.clicks.view(-1, 1, 2)
         if use_apg:
-            best = logits.detach()[torch.arange(len(iou)), iou.argmax(dim=1)]
-            valid = item.valid_cells[image_index]
-            logits, iou = decode(self._adaptive(best, clicks, valid, seed=seed))
-            second, chosen_iou = prompt_loss(logits, iou, target, self._weights)
-            loss = (loss + second) / 2
-        return loss, chosen_iou
+            with torch.no_grad():
+                first, iou = decode(points)
+            best = first[torch.arange(len(iou)), iou.argmax(dim=1)]
+            points = self._adaptive(best, points, item.valid_cells[image_index.cpu()], seed=seed)
+        logits, iou = decode(points)
+        return prompt_loss(logits, iou, item.target.flatten(0, 1), self._weights)
 
     def _adaptive(self, best: Tensor, clicks: Tensor, valid_cells: Tensor, *, seed: int) -> Tensor:
         """APG's points [P, 2, 2] on masks [P, L, L]; the click twice where the mask is empty."""

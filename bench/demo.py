@@ -34,6 +34,8 @@ from apsam_train.evaluate.score import overlap_scores, score, summarise
 STAGES = ("queue", "decode_1", "points", "decode_2", "mask", "serialise")
 """Columns of the table; the service reports these for a click on an encoded image."""
 CLICKED_IMAGES = 8
+SPARSE_BAGS = ("--threats", "1-3", "--clutter", "0.5")
+"""Minutes of training are for sparse bags; the generator's own default packs them fuller."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

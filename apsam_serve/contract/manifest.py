@@ -9,11 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -105,24 +101,6 @@ class Bundle:
     def names(self) -> str:
         """The listed files, for messages."""
         return ", ".join(sorted(self.manifest.files))
-
-
-@contextmanager
-def new_bundle(path: Path) -> Iterator[Path]:
-    """Yield an empty folder that becomes `path` when the block succeeds, and vanishes otherwise.
-
-    Raises BundleError when `path` exists already.
-    """
-    if path.exists():
-        raise BundleError(f"{path} exists already; choose another folder or remove it first")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
-    try:
-        yield partial
-        partial.chmod(0o755)
-        os.replace(partial, path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

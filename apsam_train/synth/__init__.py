@@ -2,10 +2,9 @@
 
 from .generator import (
     SynthConfig,
-    SynthConfigError,
     SyntheticImage,
     SyntheticInstance,
     generate,
 )
 
-__all__ = ["SynthConfig", "SynthConfigError", "SyntheticImage", "SyntheticInstance", "generate"]
+__all__ = ["SynthConfig", "SyntheticImage", "SyntheticInstance", "generate"]

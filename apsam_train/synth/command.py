@@ -3,7 +3,6 @@
 import argparse
 import multiprocessing
 import os
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -13,9 +12,13 @@ from typing import Any
 
 import cv2
 
-from .generator import SynthConfig, SynthConfigError, generate
+from apsam_serve.contract.folders import new_folder
+from apsam_train.errors import ConfigError
+from apsam_train.progress import Progress
+
+from .generator import SynthConfig, generate
 from .palettes import PALETTES
-from .writer import fresh_folder, write_annotations, write_image
+from .writer import write_annotations, write_image
 
 _CHUNK = 8
 
@@ -41,6 +44,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--palettes", default=",".join(PALETTES), help=f"some of {','.join(PALETTES)}"
     )
+    parser.add_argument(
+        "--threats", default="2-6", metavar="LEAST-MOST", help="threats per bag (default 2-6)"
+    )
+    parser.add_argument(
+        "--clutter", type=float, default=1.0, help="harmless things, 0 to 3 (default 1)"
+    )
     parser.add_argument("--workers", type=int, default=None, help="processes; default: one per CPU")
     parser.add_argument(
         "--start-index", type=int, default=0, metavar="I", help="first image of the series"
@@ -48,15 +57,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 when DIR is complete. Raises SynthConfigError (a ValueError) on values that cannot work."""
+    """0 when DIR is complete. Raises ConfigError (a ValueError) on values that cannot work."""
     _require("--num-images", args.num_images, 1)
     _require("--seed", args.seed, 0)
     _require("--start-index", args.start_index, 0)
     workers = _available_cpus() if args.workers is None else args.workers
     _require("--workers", workers, 1)
     palettes = tuple(name.strip() for name in args.palettes.split(",") if name.strip())
-    config = SynthConfig(side=args.side, palettes=palettes)
-    with fresh_folder(args.out) as folder:
+    config = SynthConfig(
+        side=args.side,
+        palettes=palettes,
+        num_instances=_range("--threats", args.threats),
+        clutter=args.clutter,
+    )
+    with new_folder(args.out) as folder:
         (folder / "images").mkdir()
         if args.energy:
             (folder / "energy").mkdir()
@@ -78,7 +92,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _require(option: str, value: int, least: int) -> None:
     if value < least:
-        raise SynthConfigError(f"{option} is {value}: expected a whole number of at least {least}")
+        raise ConfigError(f"{option} is {value}: expected a whole number of at least {least}")
+
+
+def _range(option: str, text: str) -> tuple[int, int]:
+    least, _, most = text.partition("-")
+    if not (least.isdigit() and most.isdigit()):
+        raise ConfigError(f"{option} is {text!r}: expected two whole numbers like 2-6")
+    return int(least), int(most)
 
 
 def _available_cpus() -> int:
@@ -115,16 +136,9 @@ def _make(job: Job) -> dict[str, Any]:
 
 
 def _shown(records: Iterable[dict[str, Any]], total: int) -> Iterator[dict[str, Any]]:
-    """Progress on stderr: a bar on a terminal, else about ten plain lines."""
-    if sys.stderr.isatty():
-        from tqdm import tqdm  # only a terminal needs it
-
-        yield from tqdm(records, total=total, unit="img")
-        return
     started = time.monotonic()
-    step = max(1, total // 10)
-    for done, record in enumerate(records, start=1):
-        if done % step == 0 or done == total:
-            seconds = max(time.monotonic() - started, 1e-6)
-            print(f"synth: {done}/{total} images, {done / seconds:.1f}/s", file=sys.stderr)
-        yield record
+    with Progress("synth") as bar:
+        for done, record in enumerate(records, start=1):
+            rate = done / max(time.monotonic() - started, 1e-6)
+            bar.show(done / total, f"{done}/{total} images, {rate:.1f}/s")
+            yield record

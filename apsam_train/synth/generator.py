@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from apsam_train.errors import ConfigError
+
 from .canvas import visible
 from .materials import MATERIALS
 from .palettes import PALETTES, colourise
@@ -35,27 +37,23 @@ class SynthConfig:
 
     def __post_init__(self) -> None:
         if not MIN_SIDE <= self.side <= MAX_SIDE:
-            raise SynthConfigError(
+            raise ConfigError(
                 f"side is {self.side}: expected {MIN_SIDE} to {MAX_SIDE} pixels; 512 is usual"
             )
         unknown = [name for name in self.palettes if name not in PALETTES]
         if unknown or not self.palettes:
-            raise SynthConfigError(
+            raise ConfigError(
                 f"palettes are {self.palettes!r}: expected one or more of {', '.join(PALETTES)}"
             )
         least, most = self.num_instances
         if not 0 <= least <= most <= MAX_INSTANCES:
-            raise SynthConfigError(
+            raise ConfigError(
                 f"num_instances is {self.num_instances!r}: expected 0 <= least <= most <= "
                 f"{MAX_INSTANCES}; (2, 6) is usual"
             )
         if not 0 <= self.clutter <= 3:
-            raise SynthConfigError(f"clutter is {self.clutter}: expected 0 to 3; 1 is usual")
+            raise ConfigError(f"clutter is {self.clutter}: expected 0 to 3; 1 is usual")
         spectrum(self.num_energy_bins)
-
-
-class SynthConfigError(ValueError):
-    """Raised by `SynthConfig` and the command for a value that cannot work; the fix is named."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +87,7 @@ _DEFAULT = SynthConfig()
 def generate(*, seed: int, index: int, config: SynthConfig = _DEFAULT) -> SyntheticImage:
     """The same (seed, index, config) gives the same bytes, whatever else is generated."""
     if seed < 0 or index < 0:
-        raise SynthConfigError(f"seed is {seed}, index is {index}: expected 0 or more for both")
+        raise ConfigError(f"seed is {seed}, index is {index}: expected 0 or more for both")
     rng = np.random.default_rng([seed, index])
     palette = str(rng.choice(list(config.palettes)))
     scene = compose(config.side, config.num_instances, config.clutter, rng)

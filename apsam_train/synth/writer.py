@@ -1,11 +1,7 @@
 """Writes a data set: COCO annotations, PNG pictures, 16-bit energy pairs; all or nothing."""
 
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,7 +13,7 @@ from pycocotools import mask as coco_mask
 
 from apsam_train.categories import CATEGORIES, SUPERCLASS, category_id
 
-from .generator import GENERATOR_VERSION, SynthConfig, SynthConfigError, SyntheticImage
+from .generator import GENERATOR_VERSION, SynthConfig, SyntheticImage
 
 # Noise has no repeats to find: Huffman codes alone cost 3 % more bytes in colour, fewer in 16 bits,
 # and save a quarter (colour) to a half (16 bits) of the encoding time (measured).
@@ -25,27 +21,6 @@ _PNG_FLAGS = (
     *(cv2.IMWRITE_PNG_COMPRESSION, 1),
     *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY),
 )
-
-
-@contextmanager
-def fresh_folder(target: Path) -> Iterator[Path]:
-    """A temporary sibling of `target`, renamed to it on success and removed on failure."""
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise SynthConfigError(
-            f"{target} exists and is not an empty folder: give --out a new folder, or remove it"
-        )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
-        yield temporary
-        # mkdtemp is private to its owner; a data set has ordinary permissions.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o777 & ~umask)
-        os.replace(temporary, target)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
 
 
 def write_image(

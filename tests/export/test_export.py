@@ -19,7 +19,7 @@ from apsam_export.export import export
 from apsam_export.parity import check, compare
 from apsam_export.samples import sample
 from apsam_serve.contract.manifest import GRAPH_NAMES, GraphSpec, open_bundle
-from apsam_serve.errors import BundleError
+from apsam_serve.errors import OutputExistsError
 from apsam_serve.local import open_bundle as open_segmenter
 from apsam_serve.runtime import base
 from apsam_serve.runtime.base import Runner
@@ -193,7 +193,7 @@ def test_an_interrupted_export_leaves_nothing(
 
 
 def test_an_existing_bundle_is_not_overwritten(checkpoint: Path, bundle: Path) -> None:
-    with pytest.raises(BundleError, match="exists already; choose another folder"):
+    with pytest.raises(OutputExistsError, match="exists already; choose another folder"):
         export(checkpoint, bundle)
 
 

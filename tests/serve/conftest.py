@@ -15,12 +15,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 from apsam_serve.client import Client
 from apsam_serve.config import ServeConfig
+from apsam_serve.contract.folders import new_folder
 from apsam_serve.contract.manifest import (
     GraphSpec,
     Manifest,
     ModelSpec,
     TensorSpec,
-    new_bundle,
     write_manifest,
 )
 from apsam_serve.contract.tensors import tensor_specs
@@ -112,7 +112,7 @@ def write_tiny_bundle(path: Path, model: ModelSpec) -> None:
         name: GraphSpec(file=f"{name}.onnx", inputs=inputs, outputs=outputs)
         for name, (inputs, outputs) in tensor_specs(model).items()
     }
-    with new_bundle(path) as folder:
+    with new_folder(path) as folder:
         for name, build in builders.items():
             nodes, constants = build(model)
             onnx.save(_graph(graphs[name], nodes, constants), folder / f"{name}.onnx")

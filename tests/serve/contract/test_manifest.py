@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
+from apsam_serve.contract.folders import new_folder
 from apsam_serve.contract.manifest import (
     GRAPH_NAMES,
     GraphSpec,
     Manifest,
     ModelSpec,
     TensorSpec,
-    new_bundle,
     open_bundle,
     write_manifest,
 )
-from apsam_serve.errors import BundleError
+from apsam_serve.errors import BundleError, OutputExistsError
 
 MANIFEST = Manifest(
     model=ModelSpec(preset="tiny", side=64, embed_dim=8),
@@ -37,7 +37,7 @@ MANIFEST = Manifest(
 
 
 def _write(path: Path) -> Path:
-    with new_bundle(path) as folder:
+    with new_folder(path) as folder:
         for name in GRAPH_NAMES:
             (folder / f"{name}.onnx").write_bytes(name.encode())
         (folder / "kernels").mkdir()
@@ -91,7 +91,7 @@ def test_the_same_files_have_the_same_digest(tmp_path: Path) -> None:
 
 
 def test_a_manifest_in_a_subfolder_is_a_file_like_any_other(tmp_path: Path) -> None:
-    with new_bundle(tmp_path / "b") as folder:
+    with new_folder(tmp_path / "b") as folder:
         for name in GRAPH_NAMES:
             (folder / f"{name}.onnx").write_bytes(b"x")
         (folder / "plans").mkdir()
@@ -227,7 +227,7 @@ def test_a_graph_whose_file_is_not_listed_is_refused(bundle: Path) -> None:
 
 
 def _interrupted(path: Path) -> None:
-    with new_bundle(path) as folder:
+    with new_folder(path) as folder:
         (folder / "image_encoder.onnx").write_bytes(b"half")
         raise KeyboardInterrupt
 
@@ -239,7 +239,7 @@ def test_an_interrupted_export_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_bundle_appears_only_when_it_is_complete(tmp_path: Path) -> None:
-    with new_bundle(tmp_path / "deep" / "bundle") as folder:
+    with new_folder(tmp_path / "deep" / "bundle") as folder:
         assert folder.parent == tmp_path / "deep"
         assert not (tmp_path / "deep" / "bundle").exists()
     assert [file.name for file in (tmp_path / "deep").iterdir()] == ["bundle"]
@@ -247,8 +247,8 @@ def test_a_bundle_appears_only_when_it_is_complete(tmp_path: Path) -> None:
 
 def test_an_existing_target_is_refused_and_kept(bundle: Path) -> None:
     with (
-        pytest.raises(BundleError, match="exists already; choose another folder or remove it"),
-        new_bundle(bundle),
+        pytest.raises(OutputExistsError, match="exists already; choose another folder"),
+        new_folder(bundle),
     ):
         pass
     open_bundle(bundle)

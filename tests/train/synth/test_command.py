@@ -2,6 +2,7 @@ import argparse
 import contextlib
 import io
 import json
+import re
 from pathlib import Path
 
 import cv2
@@ -10,9 +11,9 @@ import pytest
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from apsam_train.synth import SynthConfig, SynthConfigError, generate
+from apsam_serve.contract.folders import new_folder
+from apsam_train.synth import SynthConfig, generate
 from apsam_train.synth.command import configure, run
-from apsam_train.synth.writer import fresh_folder
 
 
 def synth(*options: str) -> int:
@@ -85,14 +86,14 @@ def test_bytes_do_not_depend_on_workers_or_on_how_many_images(tmp_path: Path) ->
 
 def test_a_folder_with_files_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep")
-    with pytest.raises(SynthConfigError, match=r"is not an empty folder: give --out a new folder"):
+    with pytest.raises(match=r"is not an empty folder: give --out a new folder"):
         synth("--out", str(tmp_path), "--num-images", "1", "--seed", "0")
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
 def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path) -> None:
     def interrupted() -> None:
-        with fresh_folder(tmp_path / "set") as folder:
+        with new_folder(tmp_path / "set") as folder:
             (folder / "half.png").write_text("x")
             raise KeyboardInterrupt
 
@@ -109,12 +110,21 @@ def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path) -> None:
         (("--num-images", "1", "--seed", "1", "--workers", "0"), r"--workers is 0"),
         (("--num-images", "1", "--seed", "1", "--palettes", "neon"), r"palettes are \('neon',\)"),
         (("--num-images", "1", "--seed", "1", "--side", "9"), r"side is 9: expected 128"),
+        (
+            ("--num-images", "1", "--seed", "1", "--threats", "many"),
+            r"--threats is 'many'",
+        ),
+        (("--num-images", "1", "--seed", "1", "--threats", "5-2"), r"num_instances is \(5, 2\)"),
+        (
+            ("--num-images", "1", "--seed", "1", "--clutter", "9"),
+            r"clutter is 9.0: expected",
+        ),
     ],
 )
 def test_bad_values_are_refused_before_anything_is_written(
     tmp_path: Path, options: tuple[str, ...], message: str
 ) -> None:
-    with pytest.raises(SynthConfigError, match=message):
+    with pytest.raises(match=message):
         synth("--out", str(tmp_path / "set"), *options)
     assert list(tmp_path.iterdir()) == []
 
@@ -124,5 +134,5 @@ def test_progress_away_from_a_terminal_is_plain_lines(
 ) -> None:
     synth("--out", str(tmp_path / "s"), "--num-images", "2", "--seed", "0", "--side", "128")
     captured = capsys.readouterr()
-    assert "synth: 2/2 images" in captured.err
+    assert re.search(r"^synth: 100% .* 2/2 images", captured.err, re.MULTILINE)
     assert captured.out == ""
