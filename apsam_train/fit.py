@@ -44,14 +44,22 @@ def run(args: argparse.Namespace) -> int:
     if args.minutes is not None and not args.minutes > 0:
         raise ConfigError(f"--minutes {args.minutes} must be positive")
     source = CocoDataset(args.data)
-    model_file = fit(config, source=source, out=args.out, minutes=args.minutes, resume=args.resume)
+    try:
+        model_file = fit(
+            config, source=source, out=args.out, minutes=args.minutes, resume=args.resume
+        )
+    except KeyboardInterrupt:
+        saved = (args.out / LAST).exists()
+        advice = "go on with --resume" if saved else "nothing was saved yet"
+        print(f"apsam-train fit: interrupted; {advice}", file=sys.stderr)
+        return 130
     print(f"apsam-train fit: wrote {model_file}", file=sys.stderr)
     return 0
 
 
 @dataclass(kw_only=True)
 class Clock:
-    """How far a run is. With `minutes` the share follows the time as well as the steps."""
+    """How far a run is: by its steps, or by the clock when its length is given in minutes."""
 
     num_steps: int
     minutes: float | None
@@ -61,10 +69,9 @@ class Clock:
     @property
     def share(self) -> float:
         """Share of the run that is done, from 0."""
-        by_steps = self.step / self.num_steps
-        if self.minutes is None:
-            return by_steps
-        return self.elapsed_s / (60 * self.minutes)
+        if self.minutes is not None:
+            return self.elapsed_s / (60 * self.minutes)
+        return self.step / self.num_steps
 
 
 def fit(

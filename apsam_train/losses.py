@@ -46,8 +46,8 @@ def focal_loss(
     """Focal loss (Lin 2017) for targets in [0, 1], summed over the last two axes and divided by the
     number of cells of the image, or of the object as Lin divides by the number of positives.
 
-    Over the image an object of 1 per cent hardly counts: a model that starts from scratch then
-    predicts nothing for twice as many steps before it learns anything.
+    Over the image an object of 1 per cent hardly counts, which a pretrained model can afford and
+    one that starts from scratch cannot: predicting nothing is then nearly free.
     """
     error = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
     distance = (logits.sigmoid() - target).abs()

@@ -24,10 +24,11 @@ from apsam_serve.local import open_bundle as open_segmenter
 from apsam_serve.runtime import base
 from apsam_serve.runtime.base import Runner
 from apsam_train.checkpoint import Card, save_checkpoint
+from apsam_train.cli import main as train_main
 from apsam_train.errors import CheckpointError
 from apsam_train.models import APSAM, PRESETS, Preset, build
 from apsam_train.segmenter import TorchSegmenter
-from tests.train.conftest import SMALL
+from tests.train.conftest import SMALL, write_blocks
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,13 @@ def bundle(checkpoint: Path) -> Path:
     path = checkpoint.parent / "bundle"
     export(checkpoint, path)
     return path
+
+
+@pytest.fixture(scope="module")
+def blocks_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("blocks")
+    write_blocks(folder, num_images=4)
+    return folder
 
 
 @pytest.fixture
@@ -205,3 +213,16 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["--checkpoint", str(broken), "--out", str(tmp_path / "bundle")]) == 2
     assert "broken.safetensors is no readable checkpoint" in capsys.readouterr().err
     assert not (tmp_path / "bundle").exists()
+
+
+def test_a_bundle_is_scored_like_its_checkpoint(
+    bundle: Path, checkpoint: Path, blocks_dataset: Path, tmp_path: Path
+) -> None:
+    figures = []
+    for target in (bundle, checkpoint):
+        out = tmp_path / f"{target.name}.json"
+        command = ["evaluate", str(target), "--data", str(blocks_dataset), "--seeds", "0"]
+        assert train_main([*command, "--out", str(out)]) == 0
+        protocols = json.loads(out.read_text())["protocols"]
+        figures.append([protocols[name]["miou"] for name in sorted(protocols)])
+    assert figures[0] == pytest.approx(figures[1], abs=1e-3)

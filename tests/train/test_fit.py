@@ -126,6 +126,26 @@ def test_the_command_trains_and_says_where_the_model_is(
     assert f"wrote {out / 'model.safetensors'}" in done.stderr
 
 
+def test_an_interrupted_run_says_how_to_go_on(
+    small_preset: Preset,
+    blocks_dataset: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupt(*_args: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    command = ["fit", "--config", "tiny", "--data", str(blocks_dataset), "--out", str(tmp_path)]
+    monkeypatch.setattr(fit_module.PromptTraining, "forward", interrupt)
+    assert main(command) == 130
+    assert "interrupted; nothing was saved yet" in capsys.readouterr().err
+    (tmp_path / "last.safetensors").touch()
+    monkeypatch.setattr(fit_module, "fit", interrupt)
+    assert main([*command, "--resume"]) == 130
+    assert "interrupted; go on with --resume" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
