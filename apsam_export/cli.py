@@ -6,10 +6,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from apsam_export.export import export
-from apsam_export.parity import Report
 from apsam_serve.errors import ApsamError
+
+if TYPE_CHECKING:
+    from apsam_export.parity import Report
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,6 +26,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     def say(line: str) -> None:
         print(f"apsam-export: {line}", file=sys.stderr)
 
+    try:
+        from apsam_export.export import export  # needs the libraries of the export extra
+    except ModuleNotFoundError as error:
+        say(f"error: {error.name} is not installed; pip install 'apsam[export]'")
+        return 2
     try:
         report = export(args.checkpoint, args.out, say=say)
     except ApsamError as error:

@@ -19,6 +19,17 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a sub-command; 0 on success, 2 on bad input, 130 when interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(arguments)
+    except ModuleNotFoundError as error:
+        print(
+            f"apsam-train: error: {error.name} is not installed; pip install 'apsam[train]'",
+            file=sys.stderr,
+        )
+        return 2
+
+
+def _run(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="apsam-train", description="Train and evaluate APSAM.")
     commands = parser.add_subparsers(dest="command", required=True)
     for name, (module, purpose) in COMMANDS.items():

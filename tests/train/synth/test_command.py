@@ -12,6 +12,8 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from apsam_serve.contract.folders import new_folder
+from apsam_serve.errors import OutputExistsError
+from apsam_train.errors import ConfigError
 from apsam_train.synth import SynthConfig, generate
 from apsam_train.synth.command import configure, run
 
@@ -86,7 +88,7 @@ def test_bytes_do_not_depend_on_workers_or_on_how_many_images(tmp_path: Path) ->
 
 def test_a_folder_with_files_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep")
-    with pytest.raises(match=r"is not an empty folder: give --out a new folder"):
+    with pytest.raises(OutputExistsError, match="exists already; choose another folder"):
         synth("--out", str(tmp_path), "--num-images", "1", "--seed", "0")
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
@@ -124,7 +126,7 @@ def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_bad_values_are_refused_before_anything_is_written(
     tmp_path: Path, options: tuple[str, ...], message: str
 ) -> None:
-    with pytest.raises(match=message):
+    with pytest.raises(ConfigError, match=message):
         synth("--out", str(tmp_path / "set"), *options)
     assert list(tmp_path.iterdir()) == []
 

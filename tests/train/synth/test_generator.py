@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from apsam_train.categories import CATEGORIES, SUPERCLASS, category_id
+from apsam_train.errors import ConfigError
 from apsam_train.synth import SynthConfig, SyntheticImage, generate
 from apsam_train.synth.canvas import Canvas, Pose, rasterise
 from apsam_train.synth.shapes import Drawing, box
@@ -134,7 +135,7 @@ def test_other_sides_work(side: int) -> None:
 def test_a_configuration_that_cannot_work_names_value_expectation_and_fix(
     wrong: dict[str, object], message: str
 ) -> None:
-    with pytest.raises(match=message):
+    with pytest.raises(ConfigError, match=message):
         SynthConfig(**wrong)  # type: ignore[arg-type]
 
 
