@@ -26,8 +26,8 @@ from apsam_serve.v1 import segmentation_pb2_grpc as pb_grpc
 Image = bytes | str | Path | NDArray[np.uint8]
 """The bytes of an image file, its path, or an RGB array uint8 [H, W, 3]."""
 FASTEST = pb.MASK_ENCODING_PACKED_BITS_ZLIB
-"""What this client asks for unless told otherwise: it unpacks masks anyway, and run lengths cost
-about a millisecond more at 1 megapixel."""
+"""What this client asks for unless told otherwise: it unpacks masks anyway, and run lengths take
+longer to make and to read."""
 _STRATEGIES = {"direct": pb.STRATEGY_DIRECT, "apg": pb.STRATEGY_APG}
 
 

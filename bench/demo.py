@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsam_serve.client import Client
+from apsam_serve.contract.masks import mask_iou
 from apsam_serve.contract.prompts import Point, Prompt
 from apsam_serve.contract.segmenter import Segmentation
 from apsam_serve.overlay import draw, draw_mask
@@ -29,11 +30,13 @@ from apsam_train.data.coco import CocoDataset
 from apsam_train.data.sample import Instance, Sample
 from apsam_train.evaluate.flood_fill import FloodFill
 from apsam_train.evaluate.protocols import PROTOCOLS
-from apsam_train.evaluate.score import overlap_scores, score, summarise
+from apsam_train.evaluate.score import score, summarise
 
 STAGES = ("queue", "decode_1", "points", "decode_2", "mask", "serialise")
 """Columns of the table; the service reports these for a click on an encoded image."""
 CLICKED_IMAGES = 8
+MARK = ".apsam-demo"
+"""A file in the demo's own folder, which the next run may empty."""
 SPARSER_BAGS = ("--threats", "1-3", "--clutter", "0.5")
 """Minutes of training are tested on bags less full than those they learned from."""
 
@@ -59,7 +62,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=2.5, help="training time")
     options = parser.parse_args()
     out: Path = options.out
-    shutil.rmtree(out, ignore_errors=True)
+    start_afresh(out)
     train, test = out / "train", out / "test"
     started = time.monotonic()
     command(
@@ -78,7 +81,9 @@ def main() -> int:
     )
     source = CocoDataset(test)
     with served(out / "bundle") as address, Client(address) as client:
-        clicks = [click_on(client, source[i], seed=i) for i in range(CLICKED_IMAGES)]
+        clicks = [
+            click_on(client, source[i], seed=i) for i in range(min(CLICKED_IMAGES, len(source)))
+        ]
         print("\nscoring one click on every object of every test image ...", file=sys.stderr)
         ours = summarise(score(client, source, PROTOCOLS["apg"], seed=0))
         direct = summarise(score(client, source, PROTOCOLS["random1"], seed=0))
@@ -95,6 +100,15 @@ def main() -> int:
     print(f"\ndone in {time.monotonic() - started:.0f} s. Look at {out / 'sheet.png'}, then try:")
     print(next_steps(out, clicks[0]))
     return 0 if ours.miou > baseline.miou else 1
+
+
+def start_afresh(out: Path) -> None:
+    """Empty the folder of an earlier demo; a folder that is anybody else's stops the demo."""
+    if out.exists() and not (out / MARK).exists():
+        sys.exit(f"{out} exists and was not made by the demo; choose another --out")
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    (out / MARK).touch()
 
 
 def command(program: str, *arguments: object) -> None:
@@ -137,9 +151,13 @@ def click_on(client: Client, sample: Sample, *, seed: int) -> Click:
     (answer,) = encoded.segment([prompt])
     total_s = time.perf_counter() - started
     encoded.release()
-    iou, _ = overlap_scores(answer.mask, instance.mask)
     return Click(
-        sample=sample, instance=instance, prompt=prompt, answer=answer, iou=iou, total_s=total_s
+        sample=sample,
+        instance=instance,
+        prompt=prompt,
+        answer=answer,
+        iou=mask_iou(answer.mask, instance.mask),
+        total_s=total_s,
     )
 
 

@@ -1,11 +1,10 @@
 """How TIFF packs the bytes of a strip or tile, undone with a bound: deflate, PackBits and LZW.
 
-LZW is written here because only a reader that sees every code can tell a damaged strip, and libtiff
-behind OpenCV 5.0 hands out 8-bit strips that it could not unpack. It has no checksum, so damage is
-what names a missing string or changes the size: nearly all of 32 changed bytes and more, a quarter
-to a half of single changed bits. NumPy does it without a step per code: 1 megapixel of RGB takes
-0.1 to 0.2 s, where a loop over the codes takes 0.2 to 0.6 s and keeps the interpreter from the
-threads that answer clicks.
+LZW is written here because only a reader that sees every code can tell a damaged strip: libtiff
+behind OpenCV 5.0 hands out 8-bit strips that it could not unpack. LZW has no checksum, so damage is
+what names a missing string or changes the size; a single changed bit can pass. NumPy does it without
+a step per code, because a loop over the codes keeps the interpreter from the threads that answer
+clicks.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from apsam_serve.contract.masks import dice, mask_iou
 from apsam_serve.contract.segmenter import Segmenter
 from apsam_train.data.sample import Sample, SampleSource
 from apsam_train.evaluate.protocols import Protocol
@@ -74,15 +74,6 @@ def summarise(scores: Iterable[InstanceScore]) -> Summary:
     )
 
 
-def overlap_scores(predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> tuple[float, float]:
-    """(IoU, Dice) of two masks; both 1 when both are empty."""
-    shared = int(np.count_nonzero(predicted & truth))
-    total = int(np.count_nonzero(predicted)) + int(np.count_nonzero(truth))
-    if total == 0:
-        return 1.0, 1.0
-    return shared / (total - shared), 2 * shared / total
-
-
 def _score_image(
     segmenter: Segmenter, sample: Sample, protocol: Protocol, *, seed: list[int]
 ) -> list[InstanceScore]:
@@ -99,15 +90,14 @@ def _score_image(
         encoded.release()
     scores = []
     for instance, answer in zip(sample.instances, answers, strict=True):
-        iou, dice = overlap_scores(answer.mask, instance.mask)
         scores.append(
             InstanceScore(
                 image=sample.name,
                 category=instance.category,
                 area=int(instance.mask.sum()),
                 overlap=instance.overlap,
-                iou=iou,
-                dice=dice,
+                iou=mask_iou(answer.mask, instance.mask),
+                dice=dice(answer.mask, instance.mask),
             )
         )
     return scores

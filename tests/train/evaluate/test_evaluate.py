@@ -18,7 +18,7 @@ from apsam_train.data.coco import CocoDataset
 from apsam_train.errors import ConfigError
 from apsam_train.evaluate.flood_fill import FloodFill
 from apsam_train.evaluate.protocols import PROTOCOLS
-from apsam_train.evaluate.score import overlap_scores, score, summarise
+from apsam_train.evaluate.score import score, summarise
 from apsam_train.evaluate.sources import kind_of
 from apsam_train.models import APSAM
 
@@ -50,13 +50,6 @@ class EverythingImage:
 @pytest.fixture(scope="module")
 def source(blocks_dataset: Path) -> CocoDataset:
     return CocoDataset(blocks_dataset)
-
-
-def test_iou_and_dice_are_by_their_formulas() -> None:
-    a, b = np.zeros((2, 4), bool), np.zeros((2, 4), bool)
-    a[0], b[:, :2] = True, True
-    assert overlap_scores(a, b) == (2 / 6, 4 / 8)
-    assert overlap_scores(a & ~a, b & ~b) == (1.0, 1.0)
 
 
 def test_marking_everything_scores_the_objects_share_of_the_image(source: CocoDataset) -> None:
