@@ -1,10 +1,10 @@
 """How TIFF packs the bytes of a strip or tile, undone with a bound: deflate, PackBits and LZW.
 
 LZW is written here because only a reader that sees every code can tell a damaged strip: libtiff
-behind OpenCV 5.0 hands out 8-bit strips that it could not unpack. LZW has no checksum, so damage is
-what names a missing string or changes the size; a single changed bit can pass. NumPy does it without
-a step per code, because a loop over the codes keeps the interpreter from the threads that answer
-clicks.
+behind OpenCV 5.0 hands out 8-bit strips that it could not unpack. LZW has no checksum, so damage
+is what names a missing string or changes the size; a single changed bit can pass. NumPy does it
+without a step per code, because a loop over the codes keeps the interpreter from the threads that
+answer clicks.
 """
 
 from __future__ import annotations
