@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from apsam_train.checkpoint import Card, restore_checkpoint, save_checkpoint, versions
 from apsam_train.config import TrainConfig, read_config
-from apsam_train.data.coco import CocoDataset
+from apsam_train.data.formats import open_dataset
 from apsam_train.data.sample import SampleSource
 from apsam_train.data.training import EpochSampler, TrainingItem, TrainingSet, collate
 from apsam_train.errors import CheckpointError, ConfigError
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     config = read_config(args.config)
     if args.minutes is not None and not args.minutes > 0:
         raise ConfigError(f"--minutes {args.minutes} must be positive")
-    source = CocoDataset(args.data)
+    source = open_dataset(args.data)
     try:
         model_file = fit(
             config, source=source, out=args.out, minutes=args.minutes, resume=args.resume

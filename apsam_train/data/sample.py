@@ -8,24 +8,43 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from apsam_serve.contract.prompts import Box
+from apsam_train.data.problems import Problem
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Instance:
-    """One object. mask: bool [H, W], amodal where the data set knows it; overlap: fraction of the
-    mask that other objects cover, None where unknown."""
+    """One object with its outline. mask: bool [H, W], amodal where the data set knows it; overlap:
+    fraction of the mask that other objects cover, None where unknown."""
 
     category: str
     mask: NDArray[np.bool_]
     overlap: float | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class BoxedObject:
+    """One object of which only a box, in image pixels, is known."""
+
+    category: str
+    box: Box
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sample:
-    """One image: RGB uint8 [H, W, 3], and its objects."""
+    """One image, RGB uint8 [H, W, 3], and its objects.
+
+    name: unique in the data set; split: as the data set divides itself ("train", "test/hard"), ""
+    where it does not; bag: equal for all views of one bag; problems: what was left out or mended.
+    """
 
     name: str
     image: NDArray[np.uint8]
-    instances: tuple[Instance, ...]
+    instances: tuple[Instance, ...] = ()
+    boxes: tuple[BoxedObject, ...] = ()
+    split: str = ""
+    bag: str = ""
+    problems: tuple[Problem, ...] = ()
 
 
 class SampleSource(Protocol):
@@ -39,5 +58,5 @@ class SampleSource(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Sample:
-        """Read one sample. Raises DatasetError naming the file."""
+        """Read one sample. Raises UnusableSampleError naming the file."""
         ...

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from apsam_serve.contract.segmenter import Segmenter
-from apsam_train.data.coco import CocoDataset
+from apsam_train.data.formats import open_dataset
 from apsam_train.data.sample import SampleSource
 from apsam_train.errors import ConfigError
 from apsam_train.evaluate.flood_fill import FloodFill
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         seeds = [int(seed) for seed in args.seeds.split(",")]
     except ValueError as error:
         raise ConfigError(f"--seeds {args.seeds!r} must be integers like 0,1,2") from error
-    source = CocoDataset(args.data)
+    source = open_dataset(args.data)
     segmenter = FloodFill() if args.target == "floodfill" else open_segmenter(args.target)
     try:
         metrics = evaluate(segmenter, source, protocols=names, seeds=seeds)

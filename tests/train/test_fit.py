@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from apsam_train import fit as fit_module
 from apsam_train.cli import main
 from apsam_train.config import TrainConfig, read_config
-from apsam_train.data.coco import CocoDataset
+from apsam_train.data.formats import open_dataset
 from apsam_train.errors import CheckpointError
 from apsam_train.fit import fit
 from apsam_train.models import Preset
@@ -41,7 +41,7 @@ def log(out: Path) -> list[dict[str, float]]:
 
 def test_the_loss_falls(config: TrainConfig, blocks_dataset: Path, tmp_path: Path) -> None:
     longer = replace(config, epochs=30, apg_start=1.0)
-    fit(longer, source=CocoDataset(blocks_dataset), out=tmp_path)
+    fit(longer, source=open_dataset(blocks_dataset), out=tmp_path)
     losses = [line["loss"] for line in log(tmp_path)]
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
 
@@ -49,14 +49,14 @@ def test_the_loss_falls(config: TrainConfig, blocks_dataset: Path, tmp_path: Pat
 def test_apg_joins_at_its_share_of_the_run(
     config: TrainConfig, blocks_dataset: Path, tmp_path: Path
 ) -> None:
-    fit(replace(config, apg_start=0.5), source=CocoDataset(blocks_dataset), out=tmp_path)
+    fit(replace(config, apg_start=0.5), source=open_dataset(blocks_dataset), out=tmp_path)
     assert [line["apg"] for line in log(tmp_path)] == [False] * 5 + [True, False, True]
 
 
 def test_a_killed_run_resumes_to_the_same_weights(
     config: TrainConfig, blocks_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = CocoDataset(blocks_dataset)
+    source = open_dataset(blocks_dataset)
     whole = fit(config, source=source, out=tmp_path / "whole")
     step = fit_module.PromptTraining.forward
 
@@ -79,7 +79,7 @@ def test_a_killed_run_resumes_to_the_same_weights(
 def test_only_adapters_and_energy_parts_move_in_the_papers_recipe(
     config: TrainConfig, blocks_dataset: Path, tmp_path: Path
 ) -> None:
-    source = CocoDataset(blocks_dataset)
+    source = open_dataset(blocks_dataset)
     frozen = replace(config, trainable="adapters", weight_decay=0.0)
     before = load_file(fit(replace(frozen, epochs=1), source=source, out=tmp_path / "a"))
     after = load_file(fit(replace(frozen, epochs=4), source=source, out=tmp_path / "b"))
@@ -90,7 +90,7 @@ def test_only_adapters_and_energy_parts_move_in_the_papers_recipe(
 def test_an_existing_run_is_not_overwritten(
     config: TrainConfig, blocks_dataset: Path, tmp_path: Path
 ) -> None:
-    source = CocoDataset(blocks_dataset)
+    source = open_dataset(blocks_dataset)
     fit(replace(config, epochs=1), source=source, out=tmp_path)
     with pytest.raises(CheckpointError, match=r"last\.safetensors exists: add --resume"):
         fit(replace(config, epochs=1), source=source, out=tmp_path)
@@ -100,7 +100,7 @@ def test_minutes_end_the_run_by_the_clock(
     config: TrainConfig, blocks_dataset: Path, tmp_path: Path
 ) -> None:
     endless = replace(config, epochs=100_000)
-    fit(endless, source=CocoDataset(blocks_dataset), out=tmp_path, minutes=0.03)
+    fit(endless, source=open_dataset(blocks_dataset), out=tmp_path, minutes=0.03)
     card = json.loads((tmp_path / "card.json").read_text())
     assert card["training"]["progress"]["elapsed_s"] == pytest.approx(1.8, abs=2)
 
@@ -108,7 +108,7 @@ def test_minutes_end_the_run_by_the_clock(
 def test_loader_workers_deliver_what_the_main_process_would(
     config: TrainConfig, blocks_dataset: Path, tmp_path: Path
 ) -> None:
-    source = CocoDataset(blocks_dataset)
+    source = open_dataset(blocks_dataset)
     here = fit(replace(config, epochs=1), source=source, out=tmp_path / "here")
     there = fit(replace(config, epochs=1, num_workers=1), source=source, out=tmp_path / "there")
     ours, theirs = load_file(here), load_file(there)

@@ -10,7 +10,7 @@ import torch
 
 from apsam_train.checkpoint import load_checkpoint
 from apsam_train.config import read_config
-from apsam_train.data.coco import CocoDataset
+from apsam_train.data.formats import open_dataset
 from apsam_train.fit import fit
 from apsam_train.models import APSAM, Preset
 
@@ -35,6 +35,6 @@ def test_training_runs_and_its_checkpoint_loads_on_the_cpu(
     small_preset: Preset, blocks_dataset: Path, tmp_path: Path
 ) -> None:
     config = replace(read_config("tiny"), batch_size=4, epochs=4, num_workers=0, apg_start=0.5)
-    model, card = load_checkpoint(fit(config, source=CocoDataset(blocks_dataset), out=tmp_path))
+    model, card = load_checkpoint(fit(config, source=open_dataset(blocks_dataset), out=tmp_path))
     assert card.training["device"] == "cuda"
     assert next(model.parameters()).device.type == "cpu"

@@ -11,17 +11,18 @@ import torch
 
 from apsam_serve.contract.preprocess import LetterBox
 from apsam_train.data.augment import random_view
-from apsam_train.data.coco import CocoDataset
+from apsam_train.data.dataset import ImageDataset
+from apsam_train.data.formats import open_dataset
 from apsam_train.data.sample import Instance, Sample
 from apsam_train.data.training import EpochSampler, TrainingSet, collate, coverage
 
 
 @pytest.fixture(scope="module")
-def source(blocks_dataset: Path) -> CocoDataset:
-    return CocoDataset(blocks_dataset)
+def source(blocks_dataset: Path) -> ImageDataset:
+    return open_dataset(blocks_dataset)
 
 
-def test_every_click_lies_on_its_object(source: CocoDataset) -> None:
+def test_every_click_lies_on_its_object(source: ImageDataset) -> None:
     items = TrainingSet(source, side=64, num_prompts=5, augment=True, seed=0)
     batch = collate([items[(epoch, i, i)] for epoch in range(4) for i in range(len(source))])
     x, y = (batch.clicks[..., axis].div(4).long() for axis in (0, 1))
@@ -29,7 +30,7 @@ def test_every_click_lies_on_its_object(source: CocoDataset) -> None:
     assert (batch.target[images, prompts, y, x] > 0).all()
 
 
-def test_a_batch_has_the_shapes_it_says(source: CocoDataset) -> None:
+def test_a_batch_has_the_shapes_it_says(source: ImageDataset) -> None:
     items = TrainingSet(source, side=64, num_prompts=3, augment=False, seed=0)
     batch = collate([items[(0, i, i)] for i in range(2)])
     assert batch.image.shape == (2, 64, 64, 3)
@@ -39,7 +40,7 @@ def test_a_batch_has_the_shapes_it_says(source: CocoDataset) -> None:
     assert batch.valid_cells.tolist() == [[12, 16], [12, 16]]
 
 
-def test_the_same_draw_gives_the_same_item(source: CocoDataset) -> None:
+def test_the_same_draw_gives_the_same_item(source: ImageDataset) -> None:
     first, again = (
         TrainingSet(source, side=64, num_prompts=3, augment=True, seed=7)[(2, 5, 1)]
         for _ in range(2)

@@ -14,7 +14,8 @@ from apsam_serve.contract.prompts import Prompt
 from apsam_serve.contract.segmenter import Segmentation, StrategyName
 from apsam_train.checkpoint import Card, save_checkpoint
 from apsam_train.cli import main
-from apsam_train.data.coco import CocoDataset
+from apsam_train.data.dataset import ImageDataset
+from apsam_train.data.formats import open_dataset
 from apsam_train.errors import ConfigError
 from apsam_train.evaluate.flood_fill import FloodFill
 from apsam_train.evaluate.protocols import PROTOCOLS
@@ -48,17 +49,17 @@ class EverythingImage:
 
 
 @pytest.fixture(scope="module")
-def source(blocks_dataset: Path) -> CocoDataset:
-    return CocoDataset(blocks_dataset)
+def source(blocks_dataset: Path) -> ImageDataset:
+    return open_dataset(blocks_dataset)
 
 
-def test_marking_everything_scores_the_objects_share_of_the_image(source: CocoDataset) -> None:
+def test_marking_everything_scores_the_objects_share_of_the_image(source: ImageDataset) -> None:
     summary = summarise(score(Everything(), source, PROTOCOLS["apg"], seed=0))
     assert summary.miou == pytest.approx(400 / (48 * 64))
     assert (summary.num_instances, summary.num_images) == (16, 8)
 
 
-def test_instances_and_images_are_averaged_apart(source: CocoDataset) -> None:
+def test_instances_and_images_are_averaged_apart(source: ImageDataset) -> None:
     scores = score(Everything(), source, PROTOCOLS["apg"], seed=0)
     summary = summarise(scores[:3])
     assert summary.miou == pytest.approx(np.mean([s.iou for s in scores[:3]]))
@@ -66,7 +67,7 @@ def test_instances_and_images_are_averaged_apart(source: CocoDataset) -> None:
     assert summary.miou_by_image == pytest.approx(np.mean(by_image))
 
 
-def test_flood_fill_finds_a_flat_block(source: CocoDataset) -> None:
+def test_flood_fill_finds_a_flat_block(source: ImageDataset) -> None:
     summary = summarise(score(FloodFill(), source, PROTOCOLS["random1"], seed=0))
     assert summary.miou > 0.7
 
