@@ -1,4 +1,4 @@
-"""`apsam-export --checkpoint F --out BUNDLE`."""
+"""`apsam-export --checkpoint F [--sam F] --out BUNDLE`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="apsam-export", description="Turn a checkpoint into a bundle of three ONNX graphs."
     )
     parser.add_argument("--checkpoint", type=Path, required=True, help="model.safetensors")
+    parser.add_argument(
+        "--sam", type=Path, metavar="FILE", help="SAM file of a delta (default: the one beside it)"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder to create")
     args = parser.parse_args(argv)
 
@@ -32,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(f"error: {error.name} is not installed; pip install 'apsam[export]'")
         return 2
     try:
-        report = export(args.checkpoint, args.out, say=say)
+        report = export(args.checkpoint, args.out, sam=args.sam, say=say)
     except ApsamError as error:
         say(f"error: {error}")
         return 1 if error.reason == "PARITY" else 2

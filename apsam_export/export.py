@@ -20,14 +20,18 @@ from apsam_train.models import APSAM
 
 
 def export(
-    checkpoint: Path, out: Path, *, say: Callable[[str], None] = lambda _line: None
+    checkpoint: Path,
+    out: Path,
+    *,
+    sam: Path | None = None,
+    say: Callable[[str], None] = lambda _line: None,
 ) -> Report:
-    """Write the bundle `out`, or nothing at all.
+    """Write the bundle `out`, or nothing at all; sam: see `load_checkpoint`.
 
     Raises CheckpointError, OutputExistsError, ParityError when the gate fails.
     """
     with new_folder(out) as folder:
-        model, card = load_checkpoint(checkpoint)
+        model, card = load_checkpoint(checkpoint, sam=sam)
         specs = {}
         for graph in GRAPHS:
             say(f"writing {graph}.onnx")

@@ -35,7 +35,8 @@ class EnergyEncoderGraph(nn.Module):
 
 
 class PromptDecoderGraph(nn.Module):
-    """Prompts over embeddings -> low_res_logits [P, M, L, L], iou [P, M]."""
+    """Prompts over embeddings -> low_res_logits [P, M, L, L], iou [P, M] and, from a model with a
+    category head, category_logits [P, 1 + num_categories]."""
 
     def __init__(self, model: APSAM) -> None:
         super().__init__()
@@ -50,8 +51,8 @@ class PromptDecoderGraph(nn.Module):
         point_labels: Tensor,
         mask_input: Tensor,
         has_mask_input: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        return self.model.decode(
+    ) -> tuple[Tensor, ...]:
+        decoded = self.model.decode(
             embedding=embedding,
             energy_query=energy_query,
             image_index=image_index,
@@ -60,6 +61,7 @@ class PromptDecoderGraph(nn.Module):
             mask_input=mask_input,
             has_mask_input=has_mask_input,
         )
+        return tuple(tensor for tensor in decoded if tensor is not None)
 
 
 GRAPHS = {

@@ -70,14 +70,12 @@ def compare(model: APSAM, runner: Runner, *, num_images: int = 6) -> Report:
         picture, prompts = sample(number, side=model.preset.side)
         image, frame = letterbox(picture, side=model.preset.side)
         encoded, encoded_built = reference.encode(image), built.encode(image)
-        for name in encoded:
-            pairs.setdefault(name, []).append((encoded[name], encoded_built[name]))
+        _collect(pairs, encoded, encoded_built)
         for prompt in prompts:
             batch = DecoderBatch.of([to_decoder(prompt, frame)], mask_side=frame.mask_side)
             ours, on_ours = reference.decode(encoded, batch), built.decode(encoded, batch)
             theirs = built.decode(encoded_built, batch)
-            pairs.setdefault("low_res_logits", []).append((ours.logits, on_ours.logits))
-            pairs.setdefault("iou", []).append((ours.iou, on_ours.iou))
+            _collect(pairs, _tensors(ours), _tensors(on_ours))
             flips.append(int(ours.iou.argmax()) != int(theirs.iou.argmax()))
             masks = [mask_from_logits(output.best()[0], frame) for output in (ours, theirs)]
             ious.append(mask_iou(*masks))
@@ -125,7 +123,7 @@ class ModelSide:
     @torch.no_grad()
     def decode(self, encoded: dict[str, Floats], batch: DecoderBatch) -> DecoderOutput:
         """The answer to a batch of one prompt."""
-        logits, iou = self._model.decode(
+        decoded = self._model.decode(
             embedding=torch.from_numpy(encoded["embedding"]),
             energy_query=torch.from_numpy(encoded["energy_query"]),
             image_index=torch.zeros(1, dtype=torch.int64),
@@ -134,7 +132,12 @@ class ModelSide:
             mask_input=torch.from_numpy(batch.mask_input),
             has_mask_input=torch.from_numpy(batch.has_mask_input),
         )
-        return DecoderOutput(logits=logits[0].numpy(), iou=iou[0].numpy())
+        category = decoded.category_logits
+        return DecoderOutput(
+            logits=decoded.logits[0].numpy(),
+            iou=decoded.iou[0].numpy(),
+            category_logits=None if category is None else category[0].numpy(),
+        )
 
 
 class RunnerSide:
@@ -154,7 +157,7 @@ class RunnerSide:
 
     def decode(self, encoded: dict[str, Floats], batch: DecoderBatch) -> DecoderOutput:
         """As `ModelSide.decode`."""
-        logits, iou = self._runner.decode(
+        decoded = self._runner.decode(
             embedding=encoded["embedding"],
             energy_query=encoded["energy_query"],
             image_index=np.zeros(1, np.int64),
@@ -163,7 +166,27 @@ class RunnerSide:
             mask_input=batch.mask_input,
             has_mask_input=batch.has_mask_input,
         )
-        return DecoderOutput(logits=logits[0], iou=iou[0])
+        (output,) = DecoderOutput.split(
+            logits=decoded.logits, iou=decoded.iou, category_logits=decoded.category_logits
+        )
+        return output
+
+
+def _tensors(output: DecoderOutput) -> dict[str, Floats]:
+    tensors = {"low_res_logits": output.logits, "iou": output.iou}
+    if output.category_logits is not None:
+        tensors["category_logits"] = output.category_logits
+    return tensors
+
+
+def _collect(
+    pairs: dict[str, list[tuple[Floats, Floats]]],
+    reference: dict[str, Floats],
+    built: dict[str, Floats],
+) -> None:
+    assert reference.keys() == built.keys(), (list(reference), list(built))
+    for name, tensor in reference.items():
+        pairs.setdefault(name, []).append((tensor, built[name]))
 
 
 def _difference(pairs: list[tuple[Floats, Floats]]) -> Difference:

@@ -57,7 +57,7 @@ def _segment(client: Client, options: argparse.Namespace) -> int:
         points = ", ".join(f"({p.x:.1f}, {p.y:.1f})" for p in answer.points)
         print(
             f"{options.image}: {int(answer.mask.sum())} pixels, score {answer.score:.3f}, "
-            f"{answer.branch}, points {points}, {round_trip_s * 1000:.1f} ms"
+            f"{_category(answer)}{answer.branch}, points {points}, {round_trip_s * 1000:.1f} ms"
         )
     return 0
 
@@ -77,6 +77,13 @@ def _health(client: Client, options: argparse.Namespace) -> int:
     return 0 if serving else 1
 
 
+def _category(answer: Segmentation) -> str:
+    """Nothing from a model without a category head."""
+    if answer.category_probability is None:
+        return ""
+    return f"{answer.category or 'no contraband'} {answer.category_probability:.2f}, "
+
+
 def _document(
     options: argparse.Namespace, answer: Segmentation, round_trip_s: float
 ) -> dict[str, Any]:
@@ -89,6 +96,8 @@ def _document(
         "strategy": options.strategy,
         "branch": answer.branch,
         "score": answer.score,
+        "category": answer.category,
+        "category_probability": answer.category_probability,
         "area": int(answer.mask.sum()),
         "points": [{"x": p.x, "y": p.y, "positive": p.positive} for p in answer.points],
         "mask": {"size": [height, width], "counts": masks.encode_rle(answer.mask).counts},

@@ -86,7 +86,8 @@ class LocalImage:
             apg=apg or ApgConfig(),
         )
         (answers,), timings = compute.answer(self._runner, [question])
-        return [answer.segmentation(self._frame, timings) for answer in answers]
+        names = self._runner.model.categories
+        return [answer.segmentation(self._frame, timings, categories=names) for answer in answers]
 
     def release(self) -> None:
         """Forget the image."""

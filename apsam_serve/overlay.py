@@ -15,14 +15,18 @@ ADAPTIVE: Rgb = (255, 200, 0)
 POSITIVE: Rgb = (0, 160, 60)
 NEGATIVE: Rgb = (200, 0, 200)
 BOX: Rgb = (0, 110, 220)
+WHITE: Rgb = (255, 255, 255)
 _OPACITY = 0.45
 _ADAPTIVE_BRANCHES = ("clusters", "fallback")
 
 
 def draw(image: NDArray[np.uint8], prompt: Prompt, answer: Segmentation) -> NDArray[np.uint8]:
-    """The RGB image uint8 [H, W, 3] with the mask and its outline, the prompt (crosses: green on
-    the object, purple beside it; blue box) and APG's own points (yellow discs)."""
+    """The RGB image uint8 [H, W, 3] with the mask, its outline and its category, the prompt
+    (crosses: green on the object, purple beside it; blue box) and APG's own points (yellow
+    discs)."""
     drawn = draw_mask(image, answer.mask)
+    if answer.category is not None and answer.mask.any():
+        _write(drawn, f"{answer.category} {answer.category_probability:.2f}", answer.mask)
     size = _mark_size(image)
     if prompt.box is not None:
         left_top = round(prompt.box.left), round(prompt.box.top)
@@ -46,6 +50,17 @@ def draw_mask(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.u
     contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(drawn, contours, -1, MASK, max(1, _mark_size(image) // 3))
     return drawn
+
+
+def _write(drawn: NDArray[np.uint8], text: str, mask: NDArray[np.bool_]) -> None:
+    """White on red, above the mask's left top corner where the image has room for it."""
+    scale = _mark_size(drawn) / 10
+    (width, above), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
+    left = max(0, min(int(mask.any(axis=0).argmax()), drawn.shape[1] - width))
+    bottom = max(int(mask.any(axis=1).argmax()), above + below)
+    cv2.rectangle(drawn, (left, bottom - above - below), (left + width, bottom), MASK, -1)
+    place = (left, bottom - below)
+    cv2.putText(drawn, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, WHITE, 1, cv2.LINE_AA)
 
 
 def _mark_size(image: NDArray[np.uint8]) -> int:

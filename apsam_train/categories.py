@@ -1,4 +1,11 @@
-"""The 30 fine-grained contraband categories of the paper's Table 7, names exactly as printed."""
+"""The 30 fine-grained contraband categories of the paper's Table 7, names exactly as printed, and
+labels that say as much of an object's category as is known.
+
+A class is what the category head tells apart: 0 is no contraband, 1 to 30 are `CATEGORIES`. A label
+is a class, or 31 to 40 where only one of `SUPERCLASSES` is known, or `UNKNOWN`.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -25,6 +32,16 @@ CATEGORIES: Final[tuple[str, ...]] = tuple(name for _, names in _TABLE_7 for nam
 SUPERCLASS: Final[Mapping[str, str]] = MappingProxyType(
     {name: superclass for superclass, names in _TABLE_7 for name in names}
 )
+SUPERCLASSES: Final[tuple[str, ...]] = tuple(superclass for superclass, _ in _TABLE_7)
+
+CLASSES: Final[tuple[str, ...]] = ("none", *CATEGORIES)
+LABELS: Final[tuple[str, ...]] = (*CLASSES, *SUPERCLASSES)
+"""Names of the labels 0 to 40; "Scissors" is there twice, as category and as superclass."""
+UNKNOWN: Final = -1
+MEMBERSHIP: Final[tuple[tuple[bool, ...], ...]] = tuple(
+    tuple(SUPERCLASS.get(name) == superclass for name in CLASSES) for superclass in SUPERCLASSES
+)
+"""[10][31]: whether a superclass (row) has a class (column)."""
 
 
 class UnknownCategoryError(ValueError):
@@ -39,3 +56,13 @@ def category_id(name: str) -> int:
             f"case-sensitive: {', '.join(CATEGORIES)}"
         )
     return CATEGORIES.index(name) + 1
+
+
+def label_of(name: str) -> int:
+    """The label of a data set's name: 1 to 30, 31 to 40, or `UNKNOWN` for a name outside Table 7.
+
+    "Scissors" is both a category and a superclass; the category says more.
+    """
+    if name in SUPERCLASS:
+        return category_id(name)
+    return len(CLASSES) + SUPERCLASSES.index(name) if name in SUPERCLASSES else UNKNOWN

@@ -44,7 +44,9 @@ class GraphSpec:
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
     """What the graphs compute. side: S, model input side in pixels; embed_dim: C of embedding and
-    energy query; num_masks: masks per prompt; energy_stride: model pixels per attention cell."""
+    energy query; num_masks: masks per prompt; energy_stride: model pixels per attention cell;
+    categories: names of the category head's classes from 1 on, class 0 being no contraband; empty
+    for a model without that head."""
 
     preset: str
     side: int
@@ -53,6 +55,12 @@ class ModelSpec:
     token_stride: int = 16
     mask_stride: int = 4
     energy_stride: int = 8
+    categories: tuple[str, ...] = ()
+
+    @property
+    def num_categories(self) -> int:
+        """Length of `categories`; 0 for a model without a category head."""
+        return len(self.categories)
 
     @property
     def grid(self) -> int:
@@ -181,13 +189,20 @@ def _parse(file: Path, raw: bytes) -> Manifest:
         )
     try:
         return Manifest(
-            model=ModelSpec(**document["model"]),
+            model=_model(document["model"]),
             graphs={name: _graph(spec) for name, spec in document["graphs"].items()},
             provenance=document["provenance"],
             files={name: FileEntry(**entry) for name, entry in document["files"].items()},
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise BundleError(f"{file} lacks or misnames a field ({error}); export it again") from error
+
+
+def _model(spec: Mapping[str, Any]) -> ModelSpec:
+    categories = spec.get("categories", [])  # bundles from before the category head have none
+    if not isinstance(categories, list) or not all(n and isinstance(n, str) for n in categories):
+        raise TypeError(f"model.categories is {categories!r}, expected a list of names")
+    return ModelSpec(**{**spec, "categories": tuple(categories)})
 
 
 def _graph(spec: Mapping[str, Any]) -> GraphSpec:

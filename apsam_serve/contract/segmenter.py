@@ -21,6 +21,9 @@ class Segmentation:
     mask: bool [H, W] in image pixels; score: predicted IoU in [0, 1];
     points: the points of the last decode, in image pixels (APG's two, or the prompt's own);
     branch: what APG did ("clusters", "fallback", "empty"), or "direct";
+    category: one of the bundle's names, None for no contraband or from a model without a category
+    head; category_probability: of that class, no contraband being one too, in (0, 1]; None from a
+    model without that head;
     low_res_logits: float32 [L, L], to refine; None where it stays on a server;
     timings_s: seconds by stage.
     """
@@ -29,6 +32,8 @@ class Segmentation:
     score: float
     points: tuple[Point, ...]
     branch: str
+    category: str | None = None
+    category_probability: float | None = None
     low_res_logits: NDArray[np.float32] | None = None
     timings_s: Mapping[str, float] = field(default_factory=dict)
 

@@ -21,14 +21,16 @@ def tensor_specs(
         _tensor("mask_input", "float32", "P", 1, low, low),
         _tensor("has_mask_input", "float32", "P"),
     )
-    masks = (
+    answers = [
         _tensor("low_res_logits", "float32", "P", model.num_masks, low, low),
         _tensor("iou", "float32", "P", model.num_masks),
-    )
+    ]
+    if model.categories:
+        answers.append(_tensor("category_logits", "float32", "P", 1 + model.num_categories))
     return {
         "image_encoder": ((image,), (embedding,)),
         "energy_encoder": ((image,), (query, _tensor("attention", "float32", "B", cells, cells))),
-        "prompt_decoder": ((embedding, query, *prompts), masks),
+        "prompt_decoder": ((embedding, query, *prompts), tuple(answers)),
     }
 
 

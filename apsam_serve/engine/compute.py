@@ -83,7 +83,7 @@ def _decode(
     unique = list({id(image): image for image in images}.values())
     position = {id(image): index for index, image in enumerate(unique)}
     batch = DecoderBatch.of(prompts, mask_side=runner.model.mask_side)
-    logits, iou = runner.decode(
+    decoded = runner.decode(
         embedding=_stacked([image.embedding for image in unique]),
         energy_query=_stacked([image.energy_query for image in unique]),
         image_index=np.array([position[id(image)] for image in images], np.int64),
@@ -92,13 +92,19 @@ def _decode(
         mask_input=batch.mask_input,
         has_mask_input=batch.has_mask_input,
     )
-    for name, values in (("IoU", iou), ("logits", logits)):
-        if not np.isfinite(values).all():
+    for name, values in (
+        ("IoU", decoded.iou),
+        ("logits", decoded.logits),
+        ("category logits", decoded.category_logits),
+    ):
+        if values is not None and not np.isfinite(values).all():
             raise ModelFaultError(
                 f"the decoder answered {name} that are no numbers, for {len(prompts)} prompts; "
                 "export the bundle again, or run it in a higher precision"
             )
-    return [DecoderOutput(logits=m, iou=i) for m, i in zip(logits, iou, strict=True)]
+    return DecoderOutput.split(
+        logits=decoded.logits, iou=decoded.iou, category_logits=decoded.category_logits
+    )
 
 
 def _stacked(arrays: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:

@@ -194,7 +194,8 @@ class Engine:
         *,
         held: bool,
     ) -> SegmentReply:
-        finish = partial(host.pack_answers, answers, frame, pack)
+        names = self._model.categories
+        finish = partial(host.pack_answers, answers, frame, pack, categories=names)
         segmentations, finished = await _in_pool(self._masks, finish)
         return SegmentReply(
             segmentations=segmentations,

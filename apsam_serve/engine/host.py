@@ -31,15 +31,20 @@ def load_image(
 
 
 def pack_answers(
-    answers: Sequence[Answer], frame: LetterBox, pack: Pack
+    answers: Sequence[Answer], frame: LetterBox, pack: Pack, *, categories: Sequence[str]
 ) -> tuple[list[PackedSegmentation], Timings]:
-    """Masks of image size, packed: (segmentations, seconds by stage)."""
+    """Masks of image size, packed: (segmentations, seconds by stage). categories: the model's."""
     started = time.perf_counter()
-    shown = [answer.segmentation(frame, {}) for answer in answers]
+    shown = [answer.segmentation(frame, {}, categories=categories) for answer in answers]
     resized = time.perf_counter()
     packed = [
         PackedSegmentation(
-            data=pack(one.mask), score=one.score, points=one.points, branch=one.branch
+            data=pack(one.mask),
+            score=one.score,
+            points=one.points,
+            branch=one.branch,
+            category=one.category,
+            category_probability=one.category_probability,
         )
         for one in shown
     ]

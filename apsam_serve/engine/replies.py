@@ -37,6 +37,8 @@ class PackedSegmentation:
     score: float
     points: tuple[Point, ...]
     branch: str
+    category: str | None
+    category_probability: float | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from apsam_serve.contract.categories import best_category
 from apsam_serve.contract.masks import mask_from_logits
 from apsam_serve.contract.preprocess import LetterBox
 from apsam_serve.contract.prompts import DecoderPrompt, Point, PointLabel
@@ -18,10 +19,27 @@ from apsam_serve.contract.segmenter import Segmentation
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DecoderOutput:
-    """The decoder's answer to one prompt: logits float32 [M, L, L], iou float32 [M]."""
+    """The decoder's answer to one prompt: logits float32 [M, L, L], iou float32 [M] and, from a
+    model with a category head, category_logits float32 [1 + num_categories]."""
 
     logits: NDArray[np.float32]
     iou: NDArray[np.float32]
+    category_logits: NDArray[np.float32] | None = None
+
+    @classmethod
+    def split(
+        cls,
+        *,
+        logits: NDArray[np.float32],
+        iou: NDArray[np.float32],
+        category_logits: NDArray[np.float32] | None,
+    ) -> list[DecoderOutput]:
+        """The answers of a batch: the fields with a first axis P."""
+        categories = [None] * len(iou) if category_logits is None else category_logits
+        return [
+            cls(logits=m, iou=i, category_logits=c)
+            for m, i, c in zip(logits, iou, categories, strict=True)
+        ]
 
     def best(self) -> tuple[NDArray[np.float32], float]:
         """The mask with the highest predicted IoU (paper 4.1), and that IoU clipped to [0, 1]."""
@@ -32,13 +50,15 @@ class DecoderOutput:
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Answer:
     """logits: float32 [L, L] of the chosen mask; points: float32 [N, 2] in model pixels and
-    labels [N] of the last decode, without padding; branch: see `Segmentation.branch`."""
+    labels [N] of the last decode, without padding; branch: see `Segmentation.branch`;
+    category_logits: of the last decode, see `DecoderOutput`."""
 
     logits: NDArray[np.float32]
     score: float
     points: NDArray[np.float32]
     labels: NDArray[np.float32]
     branch: str
+    category_logits: NDArray[np.float32] | None = None
 
     def clicks(self, frame: LetterBox) -> tuple[Point, ...]:
         """The points of the last decode in image pixels; corners of a box are left out."""
@@ -50,8 +70,20 @@ class Answer:
             )
         )
 
-    def segmentation(self, frame: LetterBox, timings_s: Mapping[str, float]) -> Segmentation:
-        """The answer in image pixels; its up-scaling is added to the timings as `mask`."""
+    def segmentation(
+        self,
+        frame: LetterBox,
+        timings_s: Mapping[str, float],
+        *,
+        categories: Sequence[str] = (),
+    ) -> Segmentation:
+        """The answer in image pixels; its up-scaling is added to the timings as `mask`.
+
+        categories: the model's names, see `ModelSpec`.
+        """
+        category: tuple[str | None, float | None] = (None, None)
+        if self.category_logits is not None:
+            category = best_category(self.category_logits, categories)
         started = time.perf_counter()
         mask = mask_from_logits(self.logits, frame)
         return Segmentation(
@@ -59,6 +91,8 @@ class Answer:
             score=self.score,
             points=self.clicks(frame),
             branch=self.branch,
+            category=category[0],
+            category_probability=category[1],
             low_res_logits=self.logits,
             timings_s={**timings_s, "mask": time.perf_counter() - started},
         )

@@ -24,4 +24,5 @@ def answer(prompt: DecoderPrompt, output: DecoderOutput, *, branch: str) -> Answ
         points=prompt.coords[real],
         labels=prompt.labels[real],
         branch=branch,
+        category_logits=output.category_logits,
     )

@@ -39,6 +39,16 @@ class EncodedBatch:
     attention: Floats
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DecodedBatch:
+    """logits: float32 [P, M, L, L]; iou: float32 [P, M]; category_logits: float32
+    [P, 1 + num_categories], None from a model without a category head."""
+
+    logits: Floats
+    iou: Floats
+    category_logits: Floats | None = None
+
+
 class Runner(Protocol):
     """Runs the graphs. Touches neither files nor devices before `open`; one thread uses it."""
 
@@ -69,13 +79,12 @@ class Runner(Protocol):
         labels: Floats,
         mask_input: Floats,
         has_mask_input: Floats,
-    ) -> tuple[Floats, Floats]:
+    ) -> DecodedBatch:
         """Decode P prompts over B images.
 
         embedding [B, C, G, G]; energy_query [B, C]; image_index int64 [P], the image of each
         prompt; coords [P, N, 2] in model pixels (x, y); labels [P, N], see `PointLabel`;
         mask_input [P, 1, L, L]; has_mask_input [P], 1 or 0.
-        Returns logits float32 [P, M, L, L] and iou float32 [P, M].
         """
         ...
 

@@ -2,20 +2,26 @@
 
 It answers a click with a disc around it, cut by negative points and by the box. The disc grows with
 the brightness range of the image, so an answer computed from another image's embedding is wrong in
-a visible way; a click on white background (air) gives an empty mask. No graph is opened.
+a visible way; a click on white background (air) gives an empty mask. The darker the first positive
+point, the higher the number of its category; air and boxes alone are no contraband. No graph is
+opened.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 from numpy.typing import NDArray
 
 from apsam_serve.contract.manifest import Bundle, ModelSpec
 from apsam_serve.contract.prompts import PointLabel
-from apsam_serve.runtime.base import EncodedBatch, Floats, RunnerOptions
+from apsam_serve.runtime.base import DecodedBatch, EncodedBatch, Floats, RunnerOptions
 
 _AIR = 0.99
 _FAR = np.float32(1e4)
+_CERTAINTY = 5.0
+"""Logit of the class that is meant; the others' are 0."""
 
 
 def create(bundle: Bundle, options: RunnerOptions) -> FakeRunner:
@@ -61,7 +67,7 @@ class FakeRunner:
         labels: Floats,
         mask_input: Floats,
         has_mask_input: Floats,
-    ) -> tuple[Floats, Floats]:
+    ) -> DecodedBatch:
         model = self._model
         logits = np.empty((len(coords), model.num_masks, model.mask_side, model.mask_side))
         for prompt, image in enumerate(image_index):
@@ -73,7 +79,27 @@ class FakeRunner:
                 logits[prompt, mask] = shape + refined
         iou = np.full((len(coords), model.num_masks), 0.5)
         iou[:, -1] = 0.75 + 0.2 * embedding[image_index, 0].mean(axis=(1, 2))
-        return logits.astype(np.float32), iou.astype(np.float32)
+        tokens = embedding[image_index, 0]
+        return DecodedBatch(
+            logits=logits.astype(np.float32),
+            iou=iou.astype(np.float32),
+            category_logits=self._categories(coords, labels, tokens) if model.categories else None,
+        )
+
+    def _categories(self, coords: Floats, labels: Floats, brightness: Floats) -> Floats:
+        """Logits [P, 1 + num_categories] for tokens' brightness [P, G, G]."""
+        logits = np.zeros((len(coords), 1 + self._model.num_categories), np.float32)
+        for prompt, positive in enumerate(labels == PointLabel.POSITIVE):
+            clicks = coords[prompt][positive]
+            seen = self._seen(clicks[0], brightness[prompt]) if len(clicks) else 1.0
+            darkness = max(0.0, 1 - seen / _AIR)
+            logits[prompt, math.ceil(darkness * self._model.num_categories)] = _CERTAINTY
+        return logits
+
+    def _seen(self, point: Floats, brightness: Floats) -> float:
+        """Brightness [G, G] of the token under a point (x, y) in model pixels."""
+        token = np.clip(point[::-1], 0, self._model.side - 1).astype(int)
+        return float(brightness[tuple(token // self._model.token_stride)])
 
     def _shape(self, coords: Floats, labels: Floats, brightness: Floats, radius: float) -> Floats:
         """Signed distance [L, L] in model pixels, positive inside."""
@@ -83,10 +109,9 @@ class FakeRunner:
         ) * model.mask_stride
         inside = np.full((model.mask_side, model.mask_side), -_FAR)
         cut = np.full_like(inside, _FAR)
-        for (x, y), label in zip(coords, labels, strict=True):
-            distance = np.hypot(centre[None, :] - x, centre[:, None] - y)
-            token = np.clip([y, x], 0, model.side - 1).astype(int) // model.token_stride
-            if label == PointLabel.POSITIVE and brightness[tuple(token)] < _AIR:
+        for point, label in zip(coords, labels, strict=True):
+            distance = np.hypot(centre[None, :] - point[0], centre[:, None] - point[1])
+            if label == PointLabel.POSITIVE and self._seen(point, brightness) < _AIR:
                 inside = np.maximum(inside, np.float32(radius) - distance)
             if label == PointLabel.NEGATIVE:
                 cut = np.minimum(cut, distance - np.float32(radius / 2))

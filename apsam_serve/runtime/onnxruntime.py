@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from apsam_serve.contract.manifest import GRAPH_NAMES, Bundle, ModelSpec
 from apsam_serve.errors import BackendUnavailableError, BundleError
 from apsam_serve.runtime import signature
-from apsam_serve.runtime.base import EncodedBatch, Floats, RunnerOptions
+from apsam_serve.runtime.base import DecodedBatch, EncodedBatch, Floats, RunnerOptions
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _DTYPES = {
@@ -94,10 +94,11 @@ class OnnxRuntimeRunner:
         labels: Floats,
         mask_input: Floats,
         has_mask_input: Floats,
-    ) -> tuple[Floats, Floats]:
-        logits, iou = self._run(
+    ) -> DecodedBatch:
+        named = ["category_logits"] if self.model.categories else []
+        logits, iou, *category = self._run(
             "prompt_decoder",
-            ["low_res_logits", "iou"],
+            ["low_res_logits", "iou", *named],
             {
                 "embedding": embedding,
                 "energy_query": energy_query,
@@ -108,7 +109,9 @@ class OnnxRuntimeRunner:
                 "has_mask_input": has_mask_input,
             },
         )
-        return logits, iou
+        return DecodedBatch(
+            logits=logits, iou=iou, category_logits=category[0] if category else None
+        )
 
     def _run(self, graph: str, outputs: list[str], feeds: Mapping[str, Any]) -> list[Floats]:
         results: list[Floats] = self._sessions[graph].run(outputs, feeds)

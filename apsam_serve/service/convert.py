@@ -158,6 +158,10 @@ def segmentation_from(message: pb.Segmentation, timings: pb.StageTimings) -> Seg
         score=message.score,
         points=tuple(_point_from(point) for point in message.points),
         branch=branches.get(message.branch, f"branch_{message.branch}"),
+        category=message.category or None,
+        category_probability=message.category_probability
+        if message.HasField("category_probability")
+        else None,
         timings_s={stage: getattr(timings, f"{stage}_us") / 1e6 for stage in STAGES},
     )
 

@@ -59,6 +59,8 @@ class SegmentationServicer(pb_grpc.SegmentationServiceServicer):
                     score=one.score,
                     points=convert.points_to(one.points),
                     branch=convert.BRANCHES[one.branch],
+                    category=one.category or "",
+                    category_probability=one.category_probability,
                 )
                 for one in reply.segmentations
             ],

@@ -172,16 +172,20 @@ class ApgOptions(_message.Message):
     def __init__(self, tau: _Optional[float] = ..., fallback: _Optional[_Union[ApgFallback, str]] = ..., seed: _Optional[int] = ..., augment: bool = ...) -> None: ...
 
 class Segmentation(_message.Message):
-    __slots__ = ("mask", "score", "points", "branch")
+    __slots__ = ("mask", "score", "points", "branch", "category", "category_probability")
     MASK_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     POINTS_FIELD_NUMBER: _ClassVar[int]
     BRANCH_FIELD_NUMBER: _ClassVar[int]
+    CATEGORY_FIELD_NUMBER: _ClassVar[int]
+    CATEGORY_PROBABILITY_FIELD_NUMBER: _ClassVar[int]
     mask: Mask
     score: float
     points: _containers.RepeatedCompositeFieldContainer[Point]
     branch: Branch
-    def __init__(self, mask: _Optional[_Union[Mask, _Mapping]] = ..., score: _Optional[float] = ..., points: _Optional[_Iterable[_Union[Point, _Mapping]]] = ..., branch: _Optional[_Union[Branch, str]] = ...) -> None: ...
+    category: str
+    category_probability: float
+    def __init__(self, mask: _Optional[_Union[Mask, _Mapping]] = ..., score: _Optional[float] = ..., points: _Optional[_Iterable[_Union[Point, _Mapping]]] = ..., branch: _Optional[_Union[Branch, str]] = ..., category: _Optional[str] = ..., category_probability: _Optional[float] = ...) -> None: ...
 
 class Mask(_message.Message):
     __slots__ = ("encoding", "height", "width", "data", "crc32")

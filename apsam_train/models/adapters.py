@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
+from apsam_train.models.attention import attend
 from apsam_train.models.preset import Placement
-from apsam_train.models.sam_parts import (
-    Block,
-    ImageEncoderViT,
-    window_partition,
-    window_unpartition,
-)
+from apsam_train.models.sam_parts import Block, ImageEncoderViT
 
 
 class Adapter(nn.Module):
@@ -38,16 +36,25 @@ def encode_adapted(
     *,
     placement: Placement,
     scale: float,
+    checkpointing: bool = False,
 ) -> Tensor:
     """SAM's image encoder with one adapter per block: [B, 3, S, S] -> [B, C, G, G].
 
     The encoder itself stays as `segment_anything` built it, so that its weights keep their names.
+    checkpointing: keep only each block's input for the backward pass and compute the block again;
+    the same gradients from less memory and a second forward pass.
     """
     x = encoder.patch_embed(x)
     if encoder.pos_embed is not None:
         x = x + encoder.pos_embed
     for block, adapter in zip(encoder.blocks, adapters, strict=True):
-        x = _adapted_block(block, adapter, x, placement=placement, scale=scale)
+        run = partial(_adapted_block, block, adapter, placement=placement, scale=scale)
+        # Nothing in a block draws random numbers, so that their state need not be kept.
+        x = (
+            checkpoint(run, x, use_reentrant=False, preserve_rng_state=False)
+            if checkpointing
+            else run(x)
+        )
     embedding: Tensor = encoder.neck(x.permute(0, 3, 1, 2))
     return embedding
 
@@ -55,7 +62,7 @@ def encode_adapted(
 def _adapted_block(
     block: Block, adapter: nn.Module, x: Tensor, *, placement: Placement, scale: float
 ) -> Tensor:
-    attended = _attention(block, block.norm1(x))
+    attended = attend(block, block.norm1(x))
     if placement == "after_attention":
         attended = attended + scale * adapter(attended)
     x = x + attended
@@ -64,15 +71,3 @@ def _adapted_block(
     if placement == "mlp_parallel":
         out = out + scale * adapter(normed)
     return out
-
-
-def _attention(block: Block, x: Tensor) -> Tensor:
-    if block.window_size == 0:
-        attended: Tensor = block.attn(x)
-        return attended
-    height, width = x.shape[1], x.shape[2]
-    windows, padded = window_partition(x, block.window_size)
-    unpartitioned: Tensor = window_unpartition(
-        block.attn(windows), block.window_size, padded, (height, width)
-    )
-    return unpartitioned

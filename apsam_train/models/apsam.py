@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
 from apsam_serve.contract.preprocess import PIXEL_MEAN, PIXEL_STD
 from apsam_train.models.adapters import encode_adapted
+from apsam_train.models.category_head import CategoryHead
 from apsam_train.models.energy_encoder import (
     EnergyAwareEncoder,
     LocationInitializer,
@@ -17,9 +20,19 @@ from apsam_train.models.prompt_decoder import decode_masks, embed_mask, embed_po
 from apsam_train.models.sam_parts import ImageEncoderViT, MaskDecoder, PromptEncoder
 
 
+class Decoded(NamedTuple):
+    """P prompts decoded. logits: low-resolution [P, M, L, L]; iou: predicted [P, M];
+    category_logits: [P, 1 + num_categories], None without a category head."""
+
+    logits: Tensor
+    iou: Tensor
+    category_logits: Tensor | None
+
+
 class APSAM(nn.Module):
-    """SAM with adapters and an Energy-Aware Encoder. Parts keep `segment_anything`'s weight names
-    (`image_encoder.*`, `prompt_encoder.*`, `mask_decoder.*`); the additions stand beside them."""
+    """SAM with adapters, an Energy-Aware Encoder and, where the preset has categories, a category
+    head. Parts keep `segment_anything`'s weight names (`image_encoder.*`, `prompt_encoder.*`,
+    `mask_decoder.*`); the additions stand beside them."""
 
     pixel_mean: Tensor
     pixel_std: Tensor
@@ -33,6 +46,7 @@ class APSAM(nn.Module):
         mask_decoder: MaskDecoder,
         energy_encoder: EnergyAwareEncoder,
         location_initializer: LocationInitializer,
+        category_head: CategoryHead | None = None,
         preset: Preset,
     ) -> None:
         super().__init__()
@@ -43,6 +57,7 @@ class APSAM(nn.Module):
         self.mask_decoder = mask_decoder
         self.energy_encoder = energy_encoder
         self.location_initializer = location_initializer
+        self.category_head = category_head
         mean, std = torch.tensor(PIXEL_MEAN), torch.tensor(PIXEL_STD)
         self.register_buffer("pixel_mean", mean.view(3, 1, 1), persistent=False)
         self.register_buffer("pixel_std", std.view(3, 1, 1), persistent=False)
@@ -51,14 +66,16 @@ class APSAM(nn.Module):
         """uint8 [B, S, S, 3] -> float [B, 3, S, S] with SAM's mean and deviation."""
         return (image.permute(0, 3, 1, 2).float() - self.pixel_mean) / self.pixel_std
 
-    def encode_image(self, image: Tensor) -> Tensor:
-        """Letter-boxed uint8 [B, S, S, 3] -> embedding float [B, C, G, G]."""
+    def encode_image(self, image: Tensor, *, checkpointing: bool = False) -> Tensor:
+        """Letter-boxed uint8 [B, S, S, 3] -> embedding float [B, C, G, G]; checkpointing as in
+        `encode_adapted`."""
         return encode_adapted(
             self.image_encoder,
             self.adapters,
             self.normalise(image),
             placement=self.preset.adapter_placement,
             scale=self.preset.adapter_scale,
+            checkpointing=checkpointing,
         )
 
     def encode_energy(self, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -76,15 +93,15 @@ class APSAM(nn.Module):
         point_labels: Tensor,
         mask_input: Tensor | None = None,
         has_mask_input: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """P prompts over B images -> (low-resolution logits [P, M, L, L], predicted IoU [P, M]).
+    ) -> Decoded:
+        """P prompts over B images.
 
         embedding [B, C, G, G], energy_query [B, C]; image_index int64 [P] says which image each
         prompt belongs to; point_coords [P, N, 2] in model pixels (x, y), point_labels [P, N] of
         `PointLabel`; mask_input [P, 1, L, L] logits, used where has_mask_input [P] is 1; give both
         or neither.
         """
-        return decode_masks(
+        logits, iou, tokens = decode_masks(
             self.mask_decoder,
             embedding=embedding.index_select(0, image_index),
             position=self.prompt_encoder.get_dense_pe(),
@@ -93,12 +110,16 @@ class APSAM(nn.Module):
             energy_query=energy_query.index_select(0, image_index),
             token_init=self.preset.token_init,
         )
+        head = self.category_head
+        return Decoded(logits, iou, None if head is None else head(tokens, iou))
 
     def freeze_sam(self) -> None:
-        """Train adapters and energy parts only (paper 5.2)."""
+        """Train the additions only: adapters, energy parts (paper 5.2), category head."""
         self.requires_grad_(False)
-        for part in (self.adapters, self.energy_encoder, self.location_initializer):
-            part.requires_grad_(True)
+        parts = (self.adapters, self.energy_encoder, self.location_initializer, self.category_head)
+        for part in parts:
+            if part is not None:
+                part.requires_grad_(True)
 
     def num_trainable(self) -> int:
         """Number of parameters that receive gradient."""

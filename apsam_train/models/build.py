@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from torch import nn
 
+from apsam_train.categories import CATEGORIES
 from apsam_train.errors import ConfigError
 from apsam_train.models import scratch_init
 from apsam_train.models.adapters import Adapter
 from apsam_train.models.apsam import APSAM
+from apsam_train.models.category_head import CategoryHead
 from apsam_train.models.conv_stem import ConvStem
 from apsam_train.models.energy_encoder import EnergyAwareEncoder, LocationInitializer
 from apsam_train.models.preset import Preset
@@ -53,7 +56,15 @@ def preset(name: str) -> Preset:
 
 
 def build(preset: Preset) -> APSAM:
-    """Compose APSAM with fresh weights; at this point it computes what SAM computes."""
+    """Compose APSAM with fresh weights; at this point it computes what SAM computes.
+
+    Raises ConfigError for a number of categories that nobody has names for.
+    """
+    if preset.num_categories not in (0, len(CATEGORIES)):
+        raise ConfigError(
+            f"preset {preset.name!r} has num_categories {preset.num_categories}; give 0 for no "
+            f"category head, or {len(CATEGORIES)}"
+        )
     model = APSAM(
         image_encoder=_image_encoder(preset),
         adapters=nn.ModuleList(
@@ -87,7 +98,25 @@ def build(preset: Preset) -> APSAM:
     if preset.stem == "conv":
         scratch_init.keep_detail(model.image_encoder)
         scratch_init.look_where_the_prompt_is(model.mask_decoder)
-    return model
+    # Last, so that a seed gives the other parts the same weights with a head and without.
+    return with_category_head(model) if preset.num_categories else model
+
+
+def with_category_head(model: APSAM) -> APSAM:
+    """A model of the same parts, not copied, and a fresh head for `CATEGORIES`; its masks are the
+    same, bit for bit."""
+    head = CategoryHead(model.preset.embed_dim, num_categories=len(CATEGORIES))
+    extended = APSAM(
+        image_encoder=model.image_encoder,
+        adapters=model.adapters,
+        prompt_encoder=model.prompt_encoder,
+        mask_decoder=model.mask_decoder,
+        energy_encoder=model.energy_encoder,
+        location_initializer=model.location_initializer,
+        category_head=head,
+        preset=replace(model.preset, num_categories=len(CATEGORIES)),
+    )
+    return extended.to(model.pixel_mean.device).train(model.training)
 
 
 def _image_encoder(preset: Preset) -> ImageEncoderViT:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from apsam_serve.contract.manifest import ModelSpec
+from apsam_train.categories import CATEGORIES
 
 Placement = Literal["mlp_parallel", "after_attention"]
 TokenInit = Literal["add", "replace"]
@@ -22,6 +23,7 @@ class Preset:
     Adapters: adapter_ratio (hidden = int(ratio * width)), placement, adapter_scale.
     Decoder: embed_dim (C), decoder_heads, decoder_mlp, iou_hidden.
     Energy-Aware Encoder: energy_widths, top_k, token_init.
+    Category head: num_categories, 0 for a model without one, or all of `CATEGORIES`.
     """
 
     name: str
@@ -42,8 +44,14 @@ class Preset:
     energy_widths: tuple[int, int, int] = (64, 256, 512)
     top_k: int = 4
     token_init: TokenInit = "add"
+    num_categories: int = 0
 
     @property
     def spec(self) -> ModelSpec:
         """What a bundle says about this model."""
-        return ModelSpec(preset=self.name, side=self.side, embed_dim=self.embed_dim)
+        return ModelSpec(
+            preset=self.name,
+            side=self.side,
+            embed_dim=self.embed_dim,
+            categories=CATEGORIES[: self.num_categories],
+        )

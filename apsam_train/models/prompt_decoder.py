@@ -53,11 +53,11 @@ def decode_masks(
     dense: Tensor,
     energy_query: Tensor,
     token_init: TokenInit,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """The mask decoder with the energy query on its mask tokens (paper 4.2).
 
     embedding, dense [P, C, G, G], position [1, C, G, G], sparse [P, N, C], energy_query [P, C] ->
-    (logits [P, M, L, L], predicted IoU [P, M]).
+    (logits [P, M, L, L], predicted IoU [P, M], mask tokens [P, M, C] after the transformer).
     """
     num_prompts = sparse.shape[0]
     query = energy_query.unsqueeze(1)
@@ -68,10 +68,10 @@ def decode_masks(
     hidden, source = decoder.transformer(source, position, tokens)
     source = source.transpose(1, 2).view(embedding.shape)
     upscaled = decoder.output_upscaling(source)
-    hyper = torch.stack(
-        [mlp(hidden[:, 1 + i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)], dim=1
-    )
+    mlps = decoder.output_hypernetworks_mlps
+    tokens = hidden[:, 1 : 1 + len(mlps)]
+    hyper = torch.stack([mlp(tokens[:, i]) for i, mlp in enumerate(mlps)], dim=1)
     side = upscaled.shape[-1]
     logits = (hyper @ upscaled.flatten(2)).view(num_prompts, -1, side, side)
     iou: Tensor = decoder.iou_prediction_head(hidden[:, 0])
-    return logits, iou
+    return logits, iou, tokens

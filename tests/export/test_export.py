@@ -18,17 +18,28 @@ from apsam_export.errors import ParityError
 from apsam_export.export import export
 from apsam_export.parity import check, compare
 from apsam_export.samples import sample
-from apsam_serve.contract.manifest import GRAPH_NAMES, GraphSpec, open_bundle
+from apsam_export.split import write_graph
+from apsam_serve.contract.folders import new_folder
+from apsam_serve.contract.manifest import (
+    GRAPH_NAMES,
+    GraphSpec,
+    Manifest,
+    open_bundle,
+    write_manifest,
+)
 from apsam_serve.errors import OutputExistsError
 from apsam_serve.local import open_bundle as open_segmenter
 from apsam_serve.runtime import base
 from apsam_serve.runtime.base import Runner
+from apsam_train.categories import CATEGORIES
 from apsam_train.checkpoint import Card, save_checkpoint
 from apsam_train.cli import main as train_main
 from apsam_train.errors import CheckpointError
-from apsam_train.models import APSAM, PRESETS, Preset, build
+from apsam_train.models import APSAM, PRESETS, Preset, build, with_category_head
+from apsam_train.sam_weights import load_sam
 from apsam_train.segmenter import TorchSegmenter
 from tests.train.conftest import SMALL, write_blocks
+from tests.train.sam_files import SMALL_SAM, write_sam
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +84,38 @@ def runner(bundle: Path) -> Iterator[Runner]:
     runner.close()
 
 
+@pytest.fixture(scope="module")
+def named_checkpoint(checkpoint: Path) -> Path:
+    """The checkpoint with a category head, as if trained afterwards."""
+    torch.manual_seed(1)
+    model = with_category_head(export_module.load_checkpoint(checkpoint)[0])
+    path = checkpoint.parent / "named.safetensors"
+    save_checkpoint(path, model, Card.of(model, {}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def named_bundle(named_checkpoint: Path, bundle: Path) -> Path:
+    """The bundle with another decoder: a head changes neither encoder."""
+    path = named_checkpoint.parent / "named_bundle"
+    model, _ = export_module.load_checkpoint(named_checkpoint)
+    graphs = dict(open_bundle(bundle).manifest.graphs)
+    with new_folder(path) as folder:
+        for graph in ("image_encoder", "energy_encoder"):
+            shutil.copy(bundle / f"{graph}.onnx", folder)
+        graphs["prompt_decoder"] = write_graph(model, "prompt_decoder", folder)
+        write_manifest(folder, Manifest(model=model.preset.spec, graphs=graphs, provenance={}))
+    return path
+
+
+@pytest.fixture
+def named_runner(named_bundle: Path) -> Iterator[Runner]:
+    runner = base.load("onnxruntime")(open_bundle(named_bundle), base.RunnerOptions())
+    runner.open()
+    yield runner
+    runner.close()
+
+
 @pytest.fixture
 def model(checkpoint: Path) -> APSAM:
     return export_module.load_checkpoint(checkpoint)[0]
@@ -108,7 +151,7 @@ def test_axes_are_free_where_the_contract_says(
     spec = preset.spec
     images = np.zeros((num_images, spec.side, spec.side, 3), np.uint8)
     encoded = runner.encode(images)
-    logits, iou = runner.decode(
+    decoded = runner.decode(
         embedding=encoded.embedding,
         energy_query=encoded.energy_query,
         image_index=np.arange(num_prompts) % num_images,
@@ -117,15 +160,20 @@ def test_axes_are_free_where_the_contract_says(
         mask_input=np.zeros((num_prompts, 1, spec.mask_side, spec.mask_side), np.float32),
         has_mask_input=np.zeros(num_prompts, np.float32),
     )
-    assert logits.shape == (num_prompts, 4, spec.mask_side, spec.mask_side)
-    assert iou.shape == (num_prompts, 4)
+    assert decoded.logits.shape == (num_prompts, 4, spec.mask_side, spec.mask_side)
+    assert decoded.iou.shape == (num_prompts, 4)
+    assert decoded.category_logits is None
 
 
-def test_no_graph_holds_an_operator_that_compilers_stumble_over(bundle: Path) -> None:
+def test_no_graph_holds_an_operator_that_compilers_stumble_over(
+    bundle: Path, named_bundle: Path
+) -> None:
     refused = {"OneHot", "Tile", "ScatterND", "ScatterElements", "NonZero", "Resize"}
-    for name in GRAPH_NAMES:
-        graph = onnx.load(bundle / f"{name}.onnx").graph
-        assert not refused & {node.op_type for node in graph.node}, name
+    named = named_bundle / "prompt_decoder.onnx"
+    for path in (*(bundle / f"{name}.onnx" for name in GRAPH_NAMES), named):
+        used = {node.op_type for node in onnx.load(path).graph.node}
+        assert not refused & used, path
+    assert not {"ArgMax", "TopK", "GatherElements", "GatherND"} & used
 
 
 def test_bundle_and_checkpoint_answer_alike(bundle: Path, model: APSAM) -> None:
@@ -166,6 +214,52 @@ def test_the_gate_catches_swapped_colours(model: APSAM, runner: Runner) -> None:
         check(compare(model, runner, num_images=2))
 
 
+def test_a_category_head_passes_the_gate_and_a_wrong_weight_of_it_does_not(
+    named_checkpoint: Path, named_runner: Runner
+) -> None:
+    model, _ = export_module.load_checkpoint(named_checkpoint)
+    report = compare(model, named_runner, num_images=2)
+    check(report)
+    assert report.tensors["category_logits"].max < 1e-4
+    with torch.no_grad():
+        model.get_parameter("category_head.layers.0.weight").mul_(1.05)
+    with pytest.raises(ParityError, match="category_logits differs from the checkpoint by"):
+        check(compare(model, named_runner, num_images=2))
+
+
+@pytest.mark.parametrize("num_prompts", [1, 7])
+def test_the_bundle_names_categories_and_answers_for_any_number_of_prompts(
+    named_runner: Runner, num_prompts: int
+) -> None:
+    spec = named_runner.model
+    assert spec.categories == CATEGORIES
+    encoded = named_runner.encode(np.zeros((1, spec.side, spec.side, 3), np.uint8))
+    decoded = named_runner.decode(
+        embedding=encoded.embedding,
+        energy_query=encoded.energy_query,
+        image_index=np.zeros(num_prompts, np.int64),
+        coords=np.zeros((num_prompts, 2, 2), np.float32),
+        labels=np.ones((num_prompts, 2), np.float32),
+        mask_input=np.zeros((num_prompts, 1, spec.mask_side, spec.mask_side), np.float32),
+        has_mask_input=np.zeros(num_prompts, np.float32),
+    )
+    assert decoded.category_logits is not None
+    assert decoded.category_logits.shape == (num_prompts, 31)
+
+
+def test_bundle_and_checkpoint_name_the_same_category(
+    named_bundle: Path, named_checkpoint: Path
+) -> None:
+    image, prompts = sample(1, side=200)
+    ours = TorchSegmenter(export_module.load_checkpoint(named_checkpoint)[0]).encode(image)
+    local = open_segmenter(named_bundle)
+    theirs = local.encode(image)
+    for a, b in zip(ours.segment(prompts), theirs.segment(prompts), strict=True):
+        assert a.category == b.category
+        assert a.category_probability == pytest.approx(b.category_probability, abs=1e-4)
+    local.close()
+
+
 def test_not_a_number_does_not_pass_the_gate(model: APSAM, runner: Runner) -> None:
     with torch.no_grad():
         model.get_parameter("image_encoder.neck.0.weight").fill_(float("nan"))
@@ -182,7 +276,8 @@ def test_a_bundle_that_fails_the_gate_is_not_written(
 
     other = build(SMALL)
     monkeypatch.setattr(export_module, "write_graph", copied_graph)
-    monkeypatch.setattr(export_module, "load_checkpoint", lambda _path: (other, Card.of(other, {})))
+    loaded = other, Card.of(other, {})
+    monkeypatch.setattr(export_module, "load_checkpoint", lambda _path, **_options: loaded)
     with pytest.raises(ParityError, match="the bundle was not written"):
         export(checkpoint, tmp_path / "bundle")
     assert list(tmp_path.iterdir()) == []
@@ -213,6 +308,29 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["--checkpoint", str(broken), "--out", str(tmp_path / "bundle")]) == 2
     assert "broken.safetensors is no readable checkpoint" in capsys.readouterr().err
     assert not (tmp_path / "bundle").exists()
+
+
+def test_a_delta_is_read_with_its_sam_file_and_with_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(PRESETS, SMALL_SAM.name, SMALL_SAM)
+    sam, other = write_sam(tmp_path / "sam.pth"), write_sam(tmp_path / "other.pth", seed=1)
+    model = build(SMALL_SAM)
+    base = {"file": "moved.pth", "sha256": load_sam(sam, model)}
+    model.freeze_sam()
+    delta = tmp_path / "delta.safetensors"
+    save_checkpoint(delta, model, Card.of(model, {}, base=base))
+    command = ["--checkpoint", str(delta), "--out", str(tmp_path / "bundle")]
+    assert main(command) == 2
+    assert "no moved.pth lies beside it; give that file with --sam" in capsys.readouterr().err
+    assert main([*command, "--sam", str(other)]) == 2
+    assert "other.pth" in capsys.readouterr().err
+
+    def interrupt(*_args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(export_module, "write_graph", interrupt)
+    assert main([*command, "--sam", str(sam)]) == 130
 
 
 def test_a_bundle_is_scored_like_its_checkpoint(

@@ -27,6 +27,7 @@ from apsam_serve.contract.tensors import tensor_specs
 from apsam_serve.service.background import BackgroundServer
 
 MODEL = ModelSpec(preset="tiny", side=64, embed_dim=8)
+NAMED_MODEL = replace(MODEL, categories=("Gun", "Bullet", "Laptop"))
 _TYPES = {
     "uint8": TensorProto.UINT8,
     "float32": TensorProto.FLOAT,
@@ -45,6 +46,19 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of 64 x 64 input; a click answers with a disc around it."""
     path = tmp_path_factory.mktemp("bundles") / "tiny"
     write_tiny_bundle(path, MODEL)
+    return path
+
+
+@pytest.fixture(scope="session")
+def named_model() -> ModelSpec:
+    return NAMED_MODEL
+
+
+@pytest.fixture(scope="session")
+def named_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same bundle with a category head."""
+    path = tmp_path_factory.mktemp("bundles") / "named"
+    write_tiny_bundle(path, NAMED_MODEL)
     return path
 
 
@@ -213,4 +227,8 @@ def _prompt_decoder(model: ModelSpec) -> tuple[list[Node], dict[str, NDArray[np.
         "steps": np.arange(masks, dtype=np.float32).reshape(1, masks, 1, 1),
         "scores": np.arange(masks, dtype=np.float32).reshape(1, masks) - 1,
     }
+    if model.categories:
+        nodes.append(("MatMul", ["query", "classes"], ["category_logits"], {}))
+        weight = np.linspace(-1, 1, model.embed_dim * (1 + model.num_categories), dtype=np.float32)
+        constants["classes"] = weight.reshape(model.embed_dim, -1)
     return nodes, constants

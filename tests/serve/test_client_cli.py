@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -85,6 +86,27 @@ def test_without_json_it_prints_one_line_for_people(
     assert "80 x 60 pixels" in capsys.readouterr().out
     assert main(["health", "--server", running.address]) == 0
     assert capsys.readouterr().out == "SERVING\n"
+
+
+def test_the_category_is_told_and_drawn(
+    serve: Callable[..., BackgroundServer],
+    named_bundle: Path,
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    server = ["--server", serve(bundle=named_bundle).address, "--strategy", "direct"]
+    image, out = str(folder / "bag.png"), folder / "overlay.png"
+    object_, air = ["--click", "20,20"], ["--click", "75,5"]
+    assert main(["segment", image, *object_, *server, "--out", str(out)]) == 0
+    assert ", Laptop 0.98, direct," in capsys.readouterr().out
+    white = (cv2.imread(str(out))[:40, 10:40] > 200).all(axis=2)
+    assert 0 < white.sum() < white.size / 4
+    assert main(["segment", image, *air, *server]) == 0
+    assert ", no contraband 0.98, direct," in capsys.readouterr().out
+    assert main(["segment", image, *object_, *server, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["category"] == "Laptop"
+    assert document["category_probability"] == pytest.approx(0.98, abs=0.005)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +37,13 @@ MANIFEST = Manifest(
 )
 
 
-def _write(path: Path) -> Path:
+def _write(path: Path, manifest: Manifest = MANIFEST) -> Path:
     with new_folder(path) as folder:
         for name in GRAPH_NAMES:
             (folder / f"{name}.onnx").write_bytes(name.encode())
         (folder / "kernels").mkdir()
         (folder / "kernels" / "apg.bin").write_bytes(b"\0" * 100)
-        write_manifest(folder, MANIFEST)
+        write_manifest(folder, manifest)
     return path
 
 
@@ -83,6 +84,17 @@ def test_a_bundle_comes_back_as_it_was_written(bundle: Path) -> None:
 def test_the_grids_follow_from_the_side() -> None:
     model = ModelSpec(preset="vit_l", side=512, embed_dim=256)
     assert (model.grid, model.mask_side) == (32, 128)
+
+
+def test_the_names_of_categories_come_back(tmp_path: Path) -> None:
+    named = replace(MANIFEST, model=replace(MANIFEST.model, categories=("Gun", "Bullet")))
+    model = open_bundle(_write(tmp_path / "bundle", named)).manifest.model
+    assert (model.categories, model.num_categories) == (("Gun", "Bullet"), 2)
+
+
+def test_a_bundle_from_before_the_category_head_opens_without_one(bundle: Path) -> None:
+    _edit(bundle, lambda document: document["model"].pop("categories"))
+    assert open_bundle(bundle).manifest.model == MANIFEST.model
 
 
 def test_the_same_files_have_the_same_digest(tmp_path: Path) -> None:
@@ -184,6 +196,9 @@ CHANGES: dict[str, Callable[[Any], None]] = {
     "provenance missing": lambda d: d.pop("provenance"),
     "files missing": lambda d: d.pop("files"),
     "side missing": lambda d: d["model"].pop("side"),
+    "categories a word": lambda d: d["model"].update(categories="Gun"),
+    "categories numbers": lambda d: d["model"].update(categories=[1, 2]),
+    "a category without a name": lambda d: d["model"].update(categories=["Gun", ""]),
     "side unknown": lambda d: d["model"].update(sides=3),
     "input shape missing": lambda d: d["graphs"]["image_encoder"]["inputs"][0].pop("shape"),
     "file hash missing": lambda d: d["files"]["image_encoder.onnx"].pop("sha256"),

@@ -16,16 +16,14 @@ from apsam_serve.contract.prompts import Prompt, to_decoder
 from apsam_serve.engine import compute
 from apsam_serve.engine.compute import Encoded, Question
 from apsam_serve.errors import ModelFaultError
-from apsam_serve.runtime.base import EncodedBatch, Runner
+from apsam_serve.runtime.base import DecodedBatch, EncodedBatch, Runner
 from apsam_serve.runtime.fake import FakeRunner
-
-Floats = NDArray[np.float32]
 
 
 class SpoiledRunner:
     """A double whose decoder's answers go through `spoil`, and which keeps what it was fed."""
 
-    def __init__(self, model: ModelSpec, spoil: Callable[[Floats, Floats], None]) -> None:
+    def __init__(self, model: ModelSpec, spoil: Callable[[DecodedBatch], None]) -> None:
         self.model = model
         self.inner = FakeRunner(model)
         self.spoil = spoil
@@ -40,14 +38,14 @@ class SpoiledRunner:
     def encode(self, images: NDArray[np.uint8]) -> EncodedBatch:
         return self.inner.encode(images)
 
-    def decode(self, **inputs: Any) -> tuple[Floats, Floats]:
+    def decode(self, **inputs: Any) -> DecodedBatch:
         self.fed.append(inputs)
-        logits, iou = self.inner.decode(**inputs)
-        self.spoil(logits, iou)
-        return logits, iou
+        decoded = self.inner.decode(**inputs)
+        self.spoil(decoded)
+        return decoded
 
 
-def _nothing(logits: Floats, iou: Floats) -> None:
+def _nothing(decoded: DecodedBatch) -> None:
     pass
 
 
@@ -63,14 +61,17 @@ def _question(runner: Runner, bag: NDArray[np.uint8], encoded: Encoded | None = 
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("what", ["logits", "IoU"])
+@pytest.mark.parametrize(
+    ("what", "field"),
+    [("logits", "logits"), ("IoU", "iou"), ("category logits", "category_logits")],
+)
 def test_an_answer_that_is_no_number_is_a_fault_of_the_model(
-    model: ModelSpec, bag: NDArray[np.uint8], what: str, value: float
+    named_model: ModelSpec, bag: NDArray[np.uint8], what: str, field: str, value: float
 ) -> None:
-    def spoil(logits: Floats, iou: Floats) -> None:
-        (logits if what == "logits" else iou).flat[1] = value
+    def spoil(decoded: DecodedBatch) -> None:
+        getattr(decoded, field).flat[1] = value
 
-    runner = SpoiledRunner(model, spoil)
+    runner = SpoiledRunner(named_model, spoil)
     message = f"the decoder answered {what} that are no numbers, for 1 prompts; export the bundle"
     with pytest.raises(ModelFaultError, match=message):
         compute.answer(runner, [_question(runner, bag)])

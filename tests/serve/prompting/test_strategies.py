@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -126,6 +128,42 @@ def test_apg_follows_its_configuration() -> None:
     expected = adaptive_points(logits, valid_cells=FRAME.valid_cells, config=config)
     assert expected.branch == "fallback"
     assert np.array_equal(running.send(_output(_bar())).coords[:2], expected.points)
+
+
+@pytest.mark.parametrize(("name", "asks"), [("direct", 1), ("apg", 2)])
+def test_the_category_is_that_of_the_last_decode(name: str, asks: int) -> None:
+    running, _ = _start(name, Prompt.click(100, 50))
+    outputs = [replace(_output(_bar()), category_logits=np.eye(3)[2 - i]) for i in range(asks)]
+    for output in outputs[:-1]:
+        running.send(output)
+    assert _finish(running, outputs[-1]).category_logits is outputs[-1].category_logits
+
+
+@pytest.mark.parametrize(
+    ("logits", "category", "probability"),
+    [
+        ([0, 0, np.log(2)], "Bullet", 0.5),
+        ([1000, 0, 0], None, 1.0),
+        ([np.log(3), 0, 0], None, 0.6),
+        (None, None, None),
+    ],
+)
+def test_an_answer_names_the_most_probable_class(
+    logits: list[float] | None, category: str | None, probability: float | None
+) -> None:
+    answer = Answer(
+        logits=_output(_bar()).logits[2],
+        score=0.5,
+        points=np.zeros((0, 2), np.float32),
+        labels=np.zeros(0, np.float32),
+        branch="direct",
+        category_logits=None if logits is None else np.array(logits, np.float32),
+    )
+    named = answer.segmentation(FRAME, {}, categories=("Gun", "Bullet"))
+    assert named.category == category
+    assert named.category_probability == (
+        None if probability is None else pytest.approx(probability)
+    )
 
 
 def test_an_unknown_strategy_is_refused_with_the_known_ones() -> None:

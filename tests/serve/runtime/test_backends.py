@@ -13,17 +13,23 @@ from numpy.typing import NDArray
 from apsam_serve.contract.manifest import ModelSpec, open_bundle
 from apsam_serve.contract.preprocess import letterbox
 from apsam_serve.errors import BackendUnavailableError
-from apsam_serve.runtime.base import Runner, RunnerOptions, load, names
+from apsam_serve.runtime.base import DecodedBatch, Runner, RunnerOptions, load, names
 
 NEEDS = {"tensorrt": "tensorrt"}
 
 
 @pytest.fixture(params=names())
-def runner(request: pytest.FixtureRequest, tiny_bundle: Path) -> Iterator[Runner]:
-    library = NEEDS.get(request.param)
+def backend(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    library = NEEDS.get(name)
     if library is not None and importlib.util.find_spec(library) is None:
         pytest.skip(f"{library} is not installed")
-    made = load(request.param)(open_bundle(tiny_bundle), RunnerOptions(threads=1))
+    return name
+
+
+@pytest.fixture
+def runner(backend: str, tiny_bundle: Path) -> Iterator[Runner]:
+    made = load(backend)(open_bundle(tiny_bundle), RunnerOptions(threads=1))
     made.open()
     yield made
     made.close()
@@ -40,7 +46,7 @@ def decode(
     frames: NDArray[np.uint8],
     image_index: list[int],
     points: list[list[tuple[float, float]]],
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+) -> DecodedBatch:
     encoded = runner.encode(frames)
     low = runner.model.mask_side
     return runner.decode(
@@ -69,26 +75,28 @@ def test_decoding_has_the_shapes_of_the_model(
     runner: Runner, bag: NDArray[np.uint8], model: ModelSpec
 ) -> None:
     points = [[(20.0, 20.0), (24.0, 20.0)]] * 3
-    logits, iou = decode(runner, images(bag, model), [0, 1, 1], points)
-    assert logits.shape == (3, model.num_masks, model.mask_side, model.mask_side)
-    assert iou.shape == (3, model.num_masks)
-    assert logits.dtype == iou.dtype == np.float32
+    decoded = decode(runner, images(bag, model), [0, 1, 1], points)
+    assert decoded.logits.shape == (3, model.num_masks, model.mask_side, model.mask_side)
+    assert decoded.iou.shape == (3, model.num_masks)
+    assert decoded.logits.dtype == decoded.iou.dtype == np.float32
+    assert decoded.category_logits is None
 
 
 def test_an_answer_does_not_depend_on_who_else_asked(
     runner: Runner, bag: NDArray[np.uint8], model: ModelSpec
 ) -> None:
     frames = images(bag, model)
-    together, _ = decode(runner, frames, [1, 0, 1], [[(20.0, 20.0)], [(40.0, 30.0)], [(30.0, 9.0)]])
-    alone, _ = decode(runner, frames[1:], [0], [[(20.0, 20.0)]])
-    np.testing.assert_allclose(together[0], alone[0], rtol=1e-5, atol=1e-4)
+    points = [[(20.0, 20.0)], [(40.0, 30.0)], [(30.0, 9.0)]]
+    together = decode(runner, frames, [1, 0, 1], points)
+    alone = decode(runner, frames[1:], [0], points[:1])
+    np.testing.assert_allclose(together.logits[0], alone.logits[0], rtol=1e-5, atol=1e-4)
 
 
 def test_a_click_is_inside_its_own_mask(
     runner: Runner, bag: NDArray[np.uint8], model: ModelSpec
 ) -> None:
-    logits, iou = decode(runner, images(bag, model), [0], [[(18.0, 22.0)]])
-    best = logits[0, iou[0].argmax()]
+    decoded = decode(runner, images(bag, model), [0], [[(18.0, 22.0)]])
+    best = decoded.logits[0, decoded.iou[0].argmax()]
     assert best[22 // 4, 18 // 4] > 0
     assert 0 < (best > 0).mean() < 0.5
 
@@ -98,7 +106,7 @@ def test_a_previous_mask_changes_the_answer(
 ) -> None:
     encoded = runner.encode(images(bag, model)[:1])
     low = model.mask_side
-    logits, _ = runner.decode(
+    logits = runner.decode(
         embedding=encoded.embedding,
         energy_query=encoded.energy_query,
         image_index=np.zeros(2, np.int64),
@@ -106,8 +114,24 @@ def test_a_previous_mask_changes_the_answer(
         labels=np.ones((2, 1), np.float32),
         mask_input=np.ones((2, 1, low, low), np.float32),
         has_mask_input=np.array([0, 1], np.float32),
-    )
+    ).logits
     assert not np.allclose(logits[0], logits[1])
+
+
+def test_a_category_head_answers_for_each_prompt_alone(
+    backend: str, named_bundle: Path, named_model: ModelSpec, bag: NDArray[np.uint8]
+) -> None:
+    runner = load(backend)(open_bundle(named_bundle), RunnerOptions(threads=1))
+    runner.open()
+    frames, points = images(bag, named_model), [[(20.0, 20.0)], [(40.0, 30.0)], [(30.0, 9.0)]]
+    together = decode(runner, frames, [1, 0, 1], points).category_logits
+    alone = decode(runner, frames[1:], [0], points[:1]).category_logits
+    runner.close()
+    assert together is not None
+    assert alone is not None
+    assert (together.shape, together.dtype) == ((3, 4), np.float32)
+    np.testing.assert_allclose(together[0], alone[0], rtol=1e-5)
+    assert np.ptp(together[0]) > 0.1
 
 
 def test_a_runner_can_be_closed_twice(runner: Runner) -> None:

@@ -39,6 +39,21 @@ def test_air_gives_an_empty_mask(segmenter: LocalSegmenter, bag: NDArray[np.uint
     assert (answer.branch, int(answer.mask.sum())) == ("empty", 0)
 
 
+@pytest.mark.parametrize(
+    ("click", "category"), [((20, 20), "Laptop"), ((60, 40), "Gun"), ((75, 5), None)]
+)
+def test_the_category_follows_from_what_is_clicked(
+    named_model: ModelSpec,
+    bag: NDArray[np.uint8],
+    click: tuple[float, float],
+    category: str | None,
+) -> None:
+    image = LocalSegmenter(FakeRunner(named_model)).encode(bag)
+    (answer,) = image.segment([Prompt.click(*click)], strategy="direct")
+    assert answer.category == category
+    assert answer.category_probability == pytest.approx(np.exp(5) / (np.exp(5) + 3))
+
+
 def test_another_image_gives_another_mask(
     segmenter: LocalSegmenter, bag: NDArray[np.uint8]
 ) -> None:

@@ -54,6 +54,17 @@ def test_a_manifest_that_promises_other_tensors_is_refused(fresh_bundle: Path) -
         create(open_bundle(fresh_bundle), RunnerOptions(threads=1)).open()
 
 
+def test_a_graph_that_names_no_categories_though_the_manifest_does_is_refused(
+    fresh_bundle: Path,
+) -> None:
+    manifest = open_bundle(fresh_bundle).manifest
+    named = replace(manifest.model, categories=("Gun",))
+    write_manifest(fresh_bundle, replace(manifest, model=named, files={}))
+    message = r"output of prompt_decoder are \['iou', 'low_res_logits'\]; expected \['category_log"
+    with pytest.raises(BundleError, match=message):
+        create(open_bundle(fresh_bundle), RunnerOptions(threads=1)).open()
+
+
 def test_bytes_that_are_no_graph_are_refused(fresh_bundle: Path) -> None:
     resign(fresh_bundle, "prompt_decoder.onnx", b"not a graph")
     with pytest.raises(BundleError, match=r"prompt_decoder.onnx cannot be loaded.*export"):

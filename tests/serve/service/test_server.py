@@ -94,6 +94,30 @@ def test_a_reply_tells_size_expiry_model_and_time(
     assert len(answer.segmentations[0].points) == 2
 
 
+@pytest.mark.parametrize("backend", ["fake", "onnxruntime"])
+def test_a_reply_names_the_category_where_the_bundle_has_names(
+    serve: Callable[..., BackgroundServer],
+    named_bundle: Path,
+    bag: NDArray[np.uint8],
+    backend: str,
+) -> None:
+    with Client(serve(bundle=named_bundle, backend=backend).address) as client:
+        remote = client.encode(bag).segment(PROMPTS)
+    local = open_bundle(named_bundle, backend=backend, threads=1).encode(bag).segment(PROMPTS)
+    assert [one.category for one in remote] == [one.category for one in local]
+    assert any(one.category for one in remote)
+    for ours, theirs in zip(remote, local, strict=True):
+        assert ours.category_probability == pytest.approx(theirs.category_probability)
+
+
+def test_a_reply_of_a_bundle_without_names_has_no_category(client: Client, bag_png: bytes) -> None:
+    request = pb.SegmentRequest(image=bag_png, prompts=[pb.Prompt(points=[pb.Point(x=20, y=20)])])
+    (message,) = client.call("Segment", request).segmentations
+    assert (message.category, message.HasField("category_probability")) == ("", False)
+    (answer,) = client.segment(bag_png, PROMPTS[:1])
+    assert (answer.category, answer.category_probability) == (None, None)
+
+
 def test_a_mask_damaged_on_the_way_is_noticed(client: Client, bag_png: bytes) -> None:
     from apsam_serve.service.convert import mask_from
 
