@@ -24,15 +24,21 @@ from apsam_serve.prompting import load
 from apsam_serve.prompting.base import DecoderOutput, run
 from apsam_train.checkpoint import load_checkpoint
 from apsam_train.models import APSAM
+from apsam_train.sam_weights import frozen_sam
 
 
-def open_checkpoint(path: str | Path) -> TorchSegmenter:
-    """Open a checkpoint for evaluation. Raises CheckpointError."""
-    return TorchSegmenter(load_checkpoint(Path(path))[0])
+def open_checkpoint(path: str | Path, sam: str | Path | None = None) -> TorchSegmenter:
+    """Open a checkpoint, or an official SAM .pth file as it is, for evaluation; sam: the SAM file
+    of a delta, where it does not lie beside it. Raises CheckpointError."""
+    if Path(path).suffix == ".pth":
+        model = frozen_sam(Path(path))
+    else:
+        model, _ = load_checkpoint(Path(path), sam=None if sam is None else Path(sam))
+    return TorchSegmenter(model.to("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 class TorchSegmenter:
-    """Implements `contract.segmenter.Segmenter` on a model."""
+    """Implements `contract.segmenter.Segmenter` on a model, on the device that it is on."""
 
     def __init__(self, model: APSAM, *, apg: ApgConfig | None = None) -> None:
         self._model = model.eval()
@@ -41,7 +47,7 @@ class TorchSegmenter:
     @torch.no_grad()
     def encode(self, image: NDArray[np.uint8]) -> TorchImage:
         frame_image, frame = letterbox(image, side=self._model.preset.side)
-        batch = torch.from_numpy(frame_image)[None]
+        batch = torch.from_numpy(frame_image)[None].to(self._model.pixel_mean.device)
         embedding = self._model.encode_image(batch)
         energy_query, _ = self._model.encode_energy(batch)
         return TorchImage(self._model, frame, embedding, energy_query, self._apg)
@@ -82,7 +88,8 @@ class TorchImage:
         start = load(strategy)
         running = [start(to_decoder(p, self._frame), self._frame, self._apg) for p in prompts]
         answers, timings = run(running, self._decode)
-        return [answer.segmentation(self._frame, timings) for answer in answers]
+        names = self._model.preset.spec.categories
+        return [answer.segmentation(self._frame, timings, categories=names) for answer in answers]
 
     def release(self) -> None:
         """Nothing to free before garbage collection."""
@@ -92,16 +99,19 @@ class TorchImage:
         self, _which: Sequence[int], prompts: Sequence[DecoderPrompt]
     ) -> list[DecoderOutput]:
         batch = DecoderBatch.of(prompts, mask_side=self._frame.mask_side)
-        logits, iou = self._model.decode(
+        device = self._embedding.device
+        decoded = self._model.decode(
             embedding=self._embedding,
             energy_query=self._energy_query,
-            image_index=torch.zeros(len(prompts), dtype=torch.int64),
-            point_coords=torch.from_numpy(batch.coords),
-            point_labels=torch.from_numpy(batch.labels),
-            mask_input=torch.from_numpy(batch.mask_input),
-            has_mask_input=torch.from_numpy(batch.has_mask_input),
+            image_index=torch.zeros(len(prompts), dtype=torch.int64, device=device),
+            point_coords=torch.from_numpy(batch.coords).to(device),
+            point_labels=torch.from_numpy(batch.labels).to(device),
+            mask_input=torch.from_numpy(batch.mask_input).to(device),
+            has_mask_input=torch.from_numpy(batch.has_mask_input).to(device),
         )
-        return [
-            DecoderOutput(logits=one, iou=score)
-            for one, score in zip(logits.numpy(), iou.numpy(), strict=True)
-        ]
+        category = decoded.category_logits
+        return DecoderOutput.split(
+            logits=decoded.logits.cpu().numpy(),
+            iou=decoded.iou.cpu().numpy(),
+            category_logits=None if category is None else category.cpu().numpy(),
+        )

@@ -1,0 +1,50 @@
+"""`apsam-train merge`: a delta and its SAM file become one whole checkpoint."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from apsam_serve.errors import OutputExistsError
+from apsam_train.checkpoint import load_checkpoint, save_checkpoint
+from apsam_train.delta import base_of
+from apsam_train.errors import CheckpointError, ConfigError
+from apsam_train.sam_weights import file_sha256
+
+_SUFFIX = ".safetensors"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("delta", type=Path, metavar="DELTA", help="checkpoint written with --sam")
+    parser.add_argument(
+        "--sam", type=Path, metavar="FILE", help="its SAM file (default: the one beside it)"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="F", help=f"F{_SUFFIX} to write")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Merge and say where the file is."""
+    merge(args.delta, args.out, sam=args.sam)
+    print(f"apsam-train merge: wrote {args.out}", file=sys.stderr)
+    return 0
+
+
+def merge(delta: Path, out: Path, *, sam: Path | None = None) -> None:
+    """Write one whole file of weights; its card's training facts name what it was made of.
+
+    Raises CheckpointError, OutputExistsError, ConfigError for a name that nothing would open.
+    """
+    if out.suffix != _SUFFIX:
+        raise ConfigError(f"--out {out} must end in {_SUFFIX}, as every checkpoint does")
+    if out.exists():
+        raise OutputExistsError(f"{out} exists already; choose another name or remove it first")
+    model, card = load_checkpoint(delta, sam=sam)
+    if card.base is None:
+        raise CheckpointError(f"{delta} is a whole checkpoint already; there is nothing to merge")
+    origin = {"delta": base_of(delta, file_sha256(delta)), "sam": dict(card.base)}
+    training = {**card.training, "merged_from": origin}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save_checkpoint(out, model, replace(card, training=training, base=None))
