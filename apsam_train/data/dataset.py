@@ -7,6 +7,7 @@ from pathlib import Path
 
 from apsam_serve.contract.images import decode
 from apsam_serve.errors import InvalidImageError
+from apsam_train.categories import label_of
 from apsam_train.data.entry import Entry
 from apsam_train.data.problems import Problem, ProblemKind, ProblemLog, UnusableSampleError
 from apsam_train.data.sample import BoxedObject, Instance, Sample, SampleSource
@@ -50,12 +51,23 @@ class ImageDataset:
             raise DatasetError(
                 f"{self.root} has no split {split!r}; it has {', '.join(map(repr, self.splits))}"
             )
+        return self._with(chosen)
+
+    def evenly(self, num: int) -> ImageDataset:
+        """At most `num` entries, spread evenly over all."""
+        step = max(1.0, len(self) / num)
+        return self._with([self.entries[int(i * step)] for i in range(min(num, len(self)))])
+
+    def _with(self, entries: Sequence[Entry]) -> ImageDataset:
         return ImageDataset(
-            chosen,
+            entries,
             root=self.root,
             format=self.format,
             categories_in_xseg=self.categories_in_xseg,
         )
+
+    def label_of(self, category: str) -> int:
+        return label_of(self.categories_in_xseg.get(category, category))
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -80,6 +92,8 @@ class ImageDataset:
             raise _unusable(ProblemKind.SIZE_MISMATCH, entry, detail)
         try:
             shapes = list(entry.read_shapes(report))
+        except UnusableSampleError:
+            raise
         except DatasetError as error:
             raise _unusable(ProblemKind.BAD_ANNOTATION, entry, f"{error}") from error
         objects = [as_object(s, height=height, width=width, report=report) for s in shapes]

@@ -55,11 +55,13 @@ class UnusableSampleError(DatasetError):
 
 
 class ProblemLog:
-    """Counts problems and keeps the first `num_examples` of each kind. strict: `add` raises."""
+    """Counts problems, each once however often a sample is read, and keeps the first `num_examples`
+    of each kind. strict: `add` raises."""
 
     def __init__(self, *, strict: bool = False, num_examples: int = 20) -> None:
         self.strict = strict
         self._num_examples = num_examples
+        self._seen: set[Problem] = set()
         self._counts: Counter[ProblemKind] = Counter()
         self._examples: dict[ProblemKind, list[Problem]] = defaultdict(list)
 
@@ -72,6 +74,9 @@ class ProblemLog:
         for problem in problems:
             if self.strict:
                 raise DatasetError(f"{problem} (--strict stops at the first problem)")
+            if problem in self._seen:
+                continue
+            self._seen.add(problem)
             self._counts[problem.kind] += 1
             if len(self._examples[problem.kind]) < self._num_examples:
                 self._examples[problem.kind].append(problem)

@@ -60,3 +60,7 @@ class SampleSource(Protocol):
     def __getitem__(self, index: int) -> Sample:
         """Read one sample. Raises UnusableSampleError naming the file."""
         ...
+
+    def label_of(self, category: str) -> int:
+        """The label (`apsam_train.categories`) of one of this data set's category names."""
+        ...

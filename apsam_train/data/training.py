@@ -2,97 +2,148 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from apsam_serve.contract.preprocess import MASK_STRIDE, LetterBox, letterbox
+from apsam_serve.contract.prompts import Box
 from apsam_train.data.augment import random_view
+from apsam_train.data.problems import Problem, UnusableSampleError
 from apsam_train.data.sample import Sample, SampleSource
+from apsam_train.data.sampling import Draw
+from apsam_train.errors import DatasetError
 
-Draw = tuple[int, int, int]
-"""(epoch, position in the epoch, index of the sample)."""
+_AIR = 230
+"""Grey level from which a pixel's darkest channel shows nothing but the belt."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class TrainingItem:
-    """image: uint8 [S, S, 3]; target: float32 [K, L, L], share of each cell the object covers;
-    clicks: float32 [K, 2] in model pixels, on the object; valid_cells: int64 [2]."""
+class TrainingItem(NamedTuple):
+    """One image, or B of them when collated (then every tensor has B in front).
+
+    image: uint8 [S, S, 3]; target: float32 [K, L, L], share of each cell the object covers;
+    boxes: float32 [K, 4], its box (left, top, right, bottom); clicks: float32 [K + negatives, 2],
+    on the objects, then beside all of them; both in model pixels; label: int64 [K + negatives] of
+    `categories.LABELS`; valid_cells: int64 [2]; sample_index, draw: int64 [],
+    which sample, and the number of the draw since the run began.
+    """
 
     image: Tensor
     target: Tensor
+    boxes: Tensor
     clicks: Tensor
+    label: Tensor
     valid_cells: Tensor
+    sample_index: Tensor
+    draw: Tensor
 
 
-class EpochSampler(Sampler[Draw]):
-    """The same order for the same seed, from any step on: a resumed run sees what it would have."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Loaded:
+    """An item, or B of them, and how it came about. load_s: float32 [3], seconds to read, to vary
+    and to build targets; problems: what was left out on the way."""
 
-    def __init__(self, *, num_samples: int, batch_size: int, seed: int, first_step: int) -> None:
-        self._num_samples = num_samples
-        self._seed = seed
-        self._first_draw = first_step * batch_size
-
-    def __iter__(self) -> Iterator[Draw]:
-        epoch, position = divmod(self._first_draw, self._num_samples)
-        while True:
-            order = np.random.default_rng([self._seed, epoch]).permutation(self._num_samples)
-            for place in range(position, self._num_samples):
-                yield epoch, place, int(order[place])
-            epoch, position = epoch + 1, 0
+    item: TrainingItem
+    load_s: Tensor
+    problems: tuple[Problem, ...]
 
 
-class TrainingSet(Dataset[TrainingItem]):
+class TrainingSet(Dataset[Loaded]):
     """Augmented, letter-boxed views with `num_prompts` objects and one random click on each."""
 
     def __init__(
-        self, source: SampleSource, *, side: int, num_prompts: int, augment: bool, seed: int
+        self,
+        source: SampleSource,
+        *,
+        side: int,
+        num_prompts: int,
+        augment: bool,
+        seed: int,
+        num_negatives: int = 0,
     ) -> None:
         self._source = source
         self._side = side
         self._num_prompts = num_prompts
+        self._num_negatives = num_negatives
         self._augment = augment
         self._seed = seed
 
-    def __getitem__(self, draw: Draw) -> TrainingItem:
-        epoch, position, index = draw
+    def __getitem__(self, draw: Draw) -> Loaded:
+        """Raises DatasetError when no sample at all has an object."""
+        epoch, position, wanted = draw
         rng = np.random.default_rng([self._seed, epoch, position])
-        sample = self._with_objects(index)
+        started = time.perf_counter()
+        index, sample, problems = self._with_objects(wanted)
+        read = time.perf_counter()
         if self._augment:
             sample = random_view(sample, rng)
         image, frame = letterbox(np.ascontiguousarray(sample.image), side=self._side)
+        varied = time.perf_counter()
         chosen = _choose(len(sample.instances), self._num_prompts, rng)
-        masks = [sample.instances[i].mask for i in chosen]
-        clicks = np.array([random_point(mask, rng) for mask in masks])
-        return TrainingItem(
+        instances = [sample.instances[i] for i in chosen]
+        clicks = [random_point(one.mask, rng) for one in instances]
+        clicks += self._beside(sample, rng)
+        labels = [self._source.label_of(one.category) for one in instances]
+        target = np.stack([coverage(one.mask, frame) for one in instances])
+        boxes = np.stack([_corners(one.mask) for one in instances])
+        load_s = [read - started, varied - read, time.perf_counter() - varied]
+        item = TrainingItem(
             image=torch.from_numpy(image),
-            target=torch.from_numpy(np.stack([coverage(mask, frame) for mask in masks])),
-            clicks=torch.from_numpy(frame.to_model(clicks)),
+            target=torch.from_numpy(target),
+            boxes=torch.from_numpy(frame.to_model(boxes.reshape(-1, 2)).reshape(-1, 4)).float(),
+            clicks=torch.from_numpy(frame.to_model(np.array(clicks))),
+            label=torch.tensor(labels + [0] * self._num_negatives),
             valid_cells=torch.tensor(frame.valid_cells),
+            sample_index=torch.tensor(index),
+            draw=torch.tensor(epoch * len(self._source) + position),
+        )
+        return Loaded(item=item, load_s=torch.tensor(load_s), problems=tuple(problems))
+
+    def _with_objects(self, wanted: int) -> tuple[int, Sample, list[Problem]]:
+        """The wanted sample, or the next one that can be read and has objects, and what was wrong
+        with those before it."""
+        problems: list[Problem] = []
+        for offset in range(len(self._source)):
+            index = (wanted + offset) % len(self._source)
+            try:
+                sample = self._source[index]
+            except UnusableSampleError as error:
+                problems.append(error.problem)
+                continue
+            problems += sample.problems
+            if sample.instances:
+                return index, sample, problems
+        raise DatasetError(
+            f"{self._source.description}: no sample has an object with a mask; nothing to train on"
         )
 
-    def _with_objects(self, index: int) -> Sample:
-        """The sample, or the next one that has objects."""
-        for offset in range(len(self._source)):
-            sample = self._source[(index + offset) % len(self._source)]
-            if sample.instances:
-                return sample
-        raise ValueError(f"{self._source.description} has no object at all; nothing to train on")
+    def _beside(self, sample: Sample, rng: np.random.Generator) -> list[tuple[float, float]]:
+        """Clicks on things that are no object: neither air nor any instance."""
+        if not self._num_negatives:
+            return []
+        free = sample.image.min(axis=2) < _AIR
+        for one in sample.instances:
+            free &= ~one.mask
+        if not free.any():
+            free[:] = True
+        return [random_point(free, rng) for _ in range(self._num_negatives)]
 
 
-def collate(items: list[TrainingItem]) -> TrainingItem:
-    """Stack: image [B, S, S, 3], target [B, K, L, L], clicks [B, K, 2], valid_cells [B, 2]."""
-    return TrainingItem(
-        image=torch.stack([item.image for item in items]),
-        target=torch.stack([item.target for item in items]),
-        clicks=torch.stack([item.clicks for item in items]),
-        valid_cells=torch.stack([item.valid_cells for item in items]),
+def collate(loaded: list[Loaded]) -> Loaded:
+    """Stack B items."""
+    return Loaded(
+        item=TrainingItem(
+            *(torch.stack(t) for t in zip(*(one.item for one in loaded), strict=True))
+        ),
+        load_s=torch.stack([one.load_s for one in loaded]).sum(dim=0),
+        problems=tuple(problem for one in loaded for problem in one.problems),
     )
 
 
@@ -113,6 +164,22 @@ def random_point(mask: NDArray[np.bool_], rng: np.random.Generator) -> tuple[flo
     pixels = np.flatnonzero(mask)
     y, x = divmod(int(pixels[rng.integers(len(pixels))]), mask.shape[1])
     return float(x), float(y)
+
+
+def mask_box(mask: NDArray[np.bool_]) -> Box:
+    """The tight box of a mask bool [H, W] that is not empty; right and bottom are exclusive."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return Box(
+        left=float(columns[0]),
+        top=float(rows[0]),
+        right=float(columns[-1] + 1),
+        bottom=float(rows[-1] + 1),
+    )
+
+
+def _corners(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    box = mask_box(mask)
+    return np.array([box.left, box.top, box.right, box.bottom])
 
 
 def _choose(available: int, wanted: int, rng: np.random.Generator) -> list[int]:

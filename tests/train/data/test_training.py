@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from itertools import islice
 from pathlib import Path
 
@@ -14,7 +16,9 @@ from apsam_train.data.augment import random_view
 from apsam_train.data.dataset import ImageDataset
 from apsam_train.data.formats import open_dataset
 from apsam_train.data.sample import Instance, Sample
-from apsam_train.data.training import EpochSampler, TrainingSet, collate, coverage
+from apsam_train.data.sampling import EpochSampler, Share
+from apsam_train.data.training import TrainingSet, collate, coverage
+from apsam_train.errors import ConfigError, DatasetError
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +28,7 @@ def source(blocks_dataset: Path) -> ImageDataset:
 
 def test_every_click_lies_on_its_object(source: ImageDataset) -> None:
     items = TrainingSet(source, side=64, num_prompts=5, augment=True, seed=0)
-    batch = collate([items[(epoch, i, i)] for epoch in range(4) for i in range(len(source))])
+    batch = collate([items[(epoch, i, i)] for epoch in range(4) for i in range(len(source))]).item
     x, y = (batch.clicks[..., axis].div(4).long() for axis in (0, 1))
     images, prompts = torch.meshgrid(torch.arange(len(x)), torch.arange(5), indexing="ij")
     assert (batch.target[images, prompts, y, x] > 0).all()
@@ -32,7 +36,7 @@ def test_every_click_lies_on_its_object(source: ImageDataset) -> None:
 
 def test_a_batch_has_the_shapes_it_says(source: ImageDataset) -> None:
     items = TrainingSet(source, side=64, num_prompts=3, augment=False, seed=0)
-    batch = collate([items[(0, i, i)] for i in range(2)])
+    batch = collate([items[(0, i, i)] for i in range(2)]).item
     assert batch.image.shape == (2, 64, 64, 3)
     assert batch.image.dtype == torch.uint8
     assert batch.target.shape == (2, 3, 16, 16)
@@ -42,7 +46,7 @@ def test_a_batch_has_the_shapes_it_says(source: ImageDataset) -> None:
 
 def test_the_same_draw_gives_the_same_item(source: ImageDataset) -> None:
     first, again = (
-        TrainingSet(source, side=64, num_prompts=3, augment=True, seed=7)[(2, 5, 1)]
+        TrainingSet(source, side=64, num_prompts=3, augment=True, seed=7)[(2, 5, 1)].item
         for _ in range(2)
     )
     assert torch.equal(first.image, again.image)
@@ -65,14 +69,46 @@ def test_coverage_leaves_the_padding_empty() -> None:
 
 
 def test_an_epoch_visits_every_sample_once() -> None:
-    draws = islice(EpochSampler(num_samples=10, batch_size=4, seed=0, first_step=0), 20)
-    epochs = [[index for _, _, index in list(draws)[:10]]]
-    assert sorted(epochs[0]) == list(range(10))
+    share = Share(batch_size=4)
+    sampler = EpochSampler(num_samples=10, share=share, seed=0, first_step=0)
+    drawn = [index for _, _, index in islice(sampler, 20)]
+    assert sorted(drawn[:10]) == sorted(drawn[10:]) == list(range(10))
+    assert drawn[:10] != drawn[10:]
+
+
+@pytest.mark.parametrize(("num_devices", "accumulate"), [(2, 1), (1, 2), (2, 2), (4, 1)])
+def test_devices_and_passes_together_draw_what_one_would(num_devices: int, accumulate: int) -> None:
+    def draws(share: Share, count: int) -> list[tuple[int, int, int]]:
+        sampler = EpochSampler(num_samples=10, share=share, seed=3, first_step=2)
+        return list(islice(sampler, count))
+
+    whole = draws(Share(batch_size=4), 12)
+    parts = [
+        draws(
+            Share(batch_size=4, rank=rank, num_devices=num_devices, accumulate=accumulate),
+            12 // num_devices,
+        )
+        for rank in range(num_devices)
+    ]
+    each = 4 // num_devices
+    together = [
+        draw
+        for step in range(3)
+        for part in parts
+        for draw in part[step * each : step * each + each]
+    ]
+    assert together == whole
+
+
+def test_a_batch_that_cannot_be_divided_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"batch_size 6 .* 2 devices x 2 passes.*multiple of 4"):
+        Share(batch_size=6, num_devices=2, accumulate=2)
 
 
 def test_the_order_goes_on_where_it_stopped() -> None:
     def draws(first_step: int, count: int) -> list[tuple[int, int, int]]:
-        sampler = EpochSampler(num_samples=10, batch_size=4, seed=3, first_step=first_step)
+        share = Share(batch_size=4)
+        sampler = EpochSampler(num_samples=10, share=share, seed=3, first_step=first_step)
         return list(islice(sampler, count))
 
     assert draws(0, 40)[12:] == draws(3, 28)
@@ -89,3 +125,43 @@ def test_a_random_view_moves_masks_with_the_image() -> None:
         outside = view.image[~view.instances[0].mask]
         assert inside[:, 0].max() < 120
         assert outside.size == 0 or outside[:, 0].min() > 120
+
+
+def test_an_unusable_sample_is_replaced_by_the_next_and_named(
+    blocks_dataset: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(blocks_dataset, tmp_path / "data")
+    (tmp_path / "data" / "images" / "000003.png").write_bytes(b"no picture")
+    source = open_dataset(tmp_path / "data")
+    items = TrainingSet(source, side=64, num_prompts=2, augment=False, seed=0)
+    broken, after = items[(0, 3, 3)], items[(0, 3, 4)]
+    assert torch.equal(broken.item.image, after.item.image)
+    assert int(broken.item.sample_index) == 4
+    assert [str(problem.kind) for problem in broken.problems] == ["unreadable image"]
+    assert after.problems == ()
+
+
+def test_a_data_set_without_any_mask_is_refused(blocks_dataset: Path, tmp_path: Path) -> None:
+    shutil.copytree(blocks_dataset, tmp_path / "data")
+    document = json.loads((tmp_path / "data" / "annotations.json").read_text())
+    (tmp_path / "data" / "annotations.json").write_text(json.dumps(document | {"annotations": []}))
+    items = TrainingSet(
+        open_dataset(tmp_path / "data"), side=64, num_prompts=2, augment=False, seed=0
+    )
+    with pytest.raises(DatasetError, match="no sample has an object with a mask"):
+        items[(0, 0, 0)]
+
+
+def test_boxes_and_labels_belong_to_the_clicked_objects(source: ImageDataset) -> None:
+    item = TrainingSet(source, side=64, num_prompts=4, augment=True, seed=1)[(0, 0, 0)].item
+    (x, y), (left, top) = item.clicks.T, item.boxes[:, :2].T
+    assert ((left <= x) & (x <= item.boxes[:, 2]) & (top <= y) & (y <= item.boxes[:, 3])).all()
+    assert set(item.label.tolist()) == {source.label_of("Gun"), source.label_of("Bullet")}
+
+
+def test_clicks_beside_all_objects_are_labelled_none(source: ImageDataset) -> None:
+    items = TrainingSet(source, side=64, num_prompts=2, num_negatives=3, augment=False, seed=0)
+    item = items[(0, 0, 0)].item
+    assert item.label[2:].tolist() == [0, 0, 0]
+    x, y = item.clicks[2:].div(4).long().T
+    assert (item.target[:, y, x] < 1).all()
