@@ -11,8 +11,13 @@ from apsam_serve.errors import ApsamError
 
 COMMANDS = {
     "synth": ("apsam_train.synth.command", "make synthetic dual-energy bags with truth masks"),
+    "inspect": ("apsam_train.data.inspect_command", "say what a data set is, count it, draw it"),
+    "curate": ("apsam_train.curate.command", "make one clean data set of several dirty ones"),
     "fit": ("apsam_train.fit", "train a model on a data set"),
+    "merge": ("apsam_train.merge", "make one whole checkpoint of a delta and its SAM file"),
+    "annotate": ("apsam_train.annotate.command", "rounds of model-assisted masks"),
     "evaluate": ("apsam_train.evaluate.command", "score a checkpoint, bundle or server"),
+    "ablate": ("apsam_train.ablate.command", "train and score without EAE, APG, both"),
 }
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from apsam_serve.contract.apg import ApgConfig
 from apsam_train.errors import ConfigError
@@ -17,17 +18,30 @@ from apsam_train.losses import LossWeights
 class TrainConfig:
     """The recipe. Defaults are the paper's (5.1).
 
-    preset: a model of `models.build`; trainable: "adapters" (and energy parts) or "all";
-    batch_size in images, prompts_per_image objects each; apg_start: share of the training after
-    which every other step trains the decode on adaptive points; apg: the generator in training.
+    Model: preset, one of `models.build`; trainable, which parts learn (`trainable`); energy, False
+    for the ablation without the Energy-Aware Encoder.
+    Prompts: batch_size in images over all devices, prompts_per_image objects each; apg_start: share
+    of the training after which every other step trains the decode on adaptive points; apg: the
+    generator in training; box_share: share of the steps that prompt with boxes.
+    Categories: category_weight > 0 trains a category head; negatives_per_image: clicks beside all
+    objects, whose category is none.
+    Machine: devices, 0 for all there are; precision "auto" is the best the device has; accumulate:
+    passes that make one step; checkpointing: compute activations twice instead of keeping them;
+    ema_decay > 0 keeps an average of the weights, which is what the run hands over.
+    Looking in: log_every, save_every, validate_every and pictures_every in steps;
+    validation_images: how many of --val are scored while training.
     """
 
     preset: str = "vit_l"
-    trainable: Literal["adapters", "all"] = "adapters"
+    trainable: Literal["adapters", "energy", "category", "all"] = "adapters"
+    energy: bool = True
     seed: int = 0
     epochs: int = 12
     batch_size: int = 16
     prompts_per_image: int = 4
+    negatives_per_image: int = 0
+    category_weight: float = 0.0
+    box_share: float = 0.0
     learning_rate: float = 1e-5
     weight_decay: float = 0.01
     warmup_steps: int = 100
@@ -35,36 +49,45 @@ class TrainConfig:
     clip_norm: float = 1.0
     augment: bool = True
     apg_start: float = 0.0
+    devices: int = 1
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    accumulate: int = 1
+    checkpointing: bool = False
+    ema_decay: float = 0.0
     num_workers: int = 1
     log_every: int = 10
     save_every: int = 200
+    validate_every: int = 500
+    validation_images: int = 32
+    pictures_every: int = 500
     loss: LossWeights = field(default_factory=LossWeights)
     apg: ApgConfig = field(default_factory=lambda: ApgConfig(scale_range=(0.9, 1.1)))
 
 
-def read_config(name: str) -> TrainConfig:
-    """A TOML file, or the name of one in `apsam_train/configs`. Raises ConfigError."""
+def read_config(name: str, overrides: Sequence[str] = ()) -> TrainConfig:
+    """A TOML file, or the name of one in `apsam_train/configs`; overrides: "key=value" in TOML's
+    notation ("seed=3", "loss.focal=2.0", 'preset="vit_b"'). Raises ConfigError."""
     file = Path(name)
     if file.suffix == ".toml":
         try:
-            return parse_config(file.read_text(), source=str(file))
+            text = file.read_text()
         except OSError as error:
             raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
+        return parse_config(text, source=str(file), overrides=overrides)
     folder = resources.files("apsam_train") / "configs"
     known = sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.is_file())
     if name not in known:
         raise ConfigError(
             f"config {name!r} is unknown; choose one of {', '.join(known)}, or give a .toml file"
         )
-    return parse_config((folder / f"{name}.toml").read_text(), source=name)
+    return parse_config((folder / f"{name}.toml").read_text(), source=name, overrides=overrides)
 
 
-def parse_config(text: str, *, source: str) -> TrainConfig:
+def parse_config(text: str, *, source: str, overrides: Sequence[str] = ()) -> TrainConfig:
     """Parse TOML; every key must be a field of TrainConfig, of the field's type."""
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{source} is not TOML: {error}") from error
+    document = _toml(text, source)
+    for override in overrides:
+        _merge(document, _toml(override, f"--set {override}"))
     tables = {"loss": LossWeights(), "apg": TrainConfig().apg}
     values = {
         key: _filled(value, tables[key], f"{source} [{key}]") if key in tables else value
@@ -73,6 +96,21 @@ def parse_config(text: str, *, source: str) -> TrainConfig:
     config: TrainConfig = _filled(values, TrainConfig(), source)
     _check(config, source)
     return config
+
+
+def _toml(text: str, source: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{source} is not TOML (key=value, text in quotes): {error}") from error
+
+
+def _merge(document: dict[str, Any], changes: dict[str, Any]) -> None:
+    for key, value in changes.items():
+        if isinstance(value, dict) and isinstance(document.get(key), dict):
+            document[key] |= value
+        else:
+            document[key] = value
 
 
 def _filled(values: dict[str, Any], default: Any, where: str) -> Any:
@@ -90,15 +128,25 @@ def _filled(values: dict[str, Any], default: Any, where: str) -> Any:
 
 
 def _check(config: TrainConfig, source: str) -> None:
-    choices = {
-        "trainable": ("adapters", "all"),
-        "schedule": ("constant", "cosine"),
-    }
-    for key, allowed in choices.items():
-        if getattr(config, key) not in allowed:
+    hints = get_type_hints(TrainConfig)
+    for key, hint in hints.items():
+        if get_origin(hint) is Literal and getattr(config, key) not in get_args(hint):
             raise ConfigError(
-                f"{source}: {key} = {getattr(config, key)!r} must be one of {', '.join(allowed)}"
+                f"{source}: {key} = {getattr(config, key)!r} must be one of "
+                f"{', '.join(get_args(hint))}"
             )
-    for key in ("epochs", "batch_size", "prompts_per_image", "learning_rate", "save_every"):
+    positive = (
+        "epochs batch_size prompts_per_image learning_rate accumulate log_every save_every "
+        "validate_every validation_images pictures_every"
+    )
+    for key in positive.split():
         if getattr(config, key) <= 0:
             raise ConfigError(f"{source}: {key} = {getattr(config, key)} must be positive")
+    for key in ("devices", "negatives_per_image", "num_workers", "category_weight"):
+        if getattr(config, key) < 0:
+            raise ConfigError(f"{source}: {key} = {getattr(config, key)} must not be negative")
+    for key in ("apg_start", "box_share", "ema_decay"):
+        if not 0 <= getattr(config, key) <= 1:
+            raise ConfigError(f"{source}: {key} = {getattr(config, key)} must lie in 0 to 1")
+    if config.trainable == "category" and config.category_weight == 0:
+        raise ConfigError(f"{source}: trainable = 'category' needs category_weight > 0")

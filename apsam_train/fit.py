@@ -5,73 +5,91 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
-from torch.utils.data import DataLoader
+from torch.optim import Optimizer
 
-from apsam_train.checkpoint import Card, restore_checkpoint, save_checkpoint, versions
+from apsam_train.checkpoint import (
+    Card,
+    load_checkpoint,
+    load_extra,
+    restore_checkpoint,
+    save_checkpoint,
+    versions,
+)
 from apsam_train.config import TrainConfig, read_config
-from apsam_train.data.formats import open_dataset
+from apsam_train.data import formats, options
+from apsam_train.data.dataset import ImageDataset
+from apsam_train.data.problems import ProblemLog
 from apsam_train.data.sample import SampleSource
-from apsam_train.data.training import EpochSampler, TrainingItem, TrainingSet, collate
+from apsam_train.delta import Base, base_of
+from apsam_train.devices import make_fabric, resolve
+from apsam_train.ema import Ema
 from apsam_train.errors import CheckpointError, ConfigError
-from apsam_train.models.build import build, preset
-from apsam_train.optim import adamw, learning_rate
-from apsam_train.progress import Progress
+from apsam_train.feature_cache import FeatureCache
+from apsam_train.loading import Batches
+from apsam_train.models import APSAM, build, with_category_head
+from apsam_train.models.build import preset
+from apsam_train.optim import adamw
 from apsam_train.prompt_training import PromptTraining
+from apsam_train.sam_weights import load_sam
+from apsam_train.trainable import choose_trainable, encoder_is_frozen
+from apsam_train.training_loop import Clock, Loop
+from apsam_train.validation import Validation
 
-LAST, FINAL, LOG = "last.safetensors", "model.safetensors", "log.jsonl"
+LAST, FINAL = "last.safetensors", "model.safetensors"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--config", default="paper", help="name or .toml file (default: paper)")
-    parser.add_argument("--data", type=Path, required=True, help="folder with annotations.json")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one of its values"
+    )
+    options.add_options(parser)
+    parser.add_argument("--val", type=Path, help="data set to score while training")
+    parser.add_argument("--val-split", default="", help="only this split of --val")
     parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoint")
+    parser.add_argument("--sam", type=Path, help="start from an official sam_vit_*.pth file")
+    parser.add_argument("--start", type=Path, help="start from the weights of a checkpoint")
     parser.add_argument("--minutes", type=float, help="train this long instead of config.epochs")
     parser.add_argument("--resume", action="store_true", help="go on from OUT/last.safetensors")
 
 
 def run(args: argparse.Namespace) -> int:
     """Train and say where the model is."""
-    config = read_config(args.config)
+    config = read_config(args.config, args.set)
     if args.minutes is not None and not args.minutes > 0:
         raise ConfigError(f"--minutes {args.minutes} must be positive")
-    source = open_dataset(args.data)
+    log = ProblemLog(strict=args.strict)
+    source = options.open_from(args, log)
+    validation = None
+    if args.val is not None:
+        validation = formats.open_dataset(args.val, split=args.val_split, log=log)
     try:
         model_file = fit(
-            config, source=source, out=args.out, minutes=args.minutes, resume=args.resume
+            config,
+            source=source,
+            out=args.out,
+            validation=validation,
+            start=args.start,
+            sam=args.sam,
+            minutes=args.minutes,
+            resume=args.resume,
+            problems=log,
         )
     except KeyboardInterrupt:
         saved = (args.out / LAST).exists()
         advice = "go on with --resume" if saved else "nothing was saved yet"
         print(f"apsam-train fit: interrupted; {advice}", file=sys.stderr)
         return 130
+    options.tell(log, "fit")
     print(f"apsam-train fit: wrote {model_file}", file=sys.stderr)
     return 0
-
-
-@dataclass(kw_only=True)
-class Clock:
-    """How far a run is: by its steps, or by the clock when its length is given in minutes."""
-
-    num_steps: int
-    minutes: float | None
-    step: int = 0
-    elapsed_s: float = 0.0
-
-    @property
-    def share(self) -> float:
-        """Share of the run that is done, from 0."""
-        if self.minutes is not None:
-            return self.elapsed_s / (60 * self.minutes)
-        return self.step / self.num_steps
 
 
 def fit(
@@ -79,65 +97,73 @@ def fit(
     *,
     source: SampleSource,
     out: Path,
+    validation: ImageDataset | None = None,
+    start: Path | None = None,
+    sam: Path | None = None,
     minutes: float | None = None,
     resume: bool = False,
+    problems: ProblemLog | None = None,
 ) -> Path:
     """Train on `source` and write OUT/model.safetensors; returns its path.
 
+    start: checkpoint whose weights are the first ones; sam: official SAM weights, to which the
+    result of training adapters is a delta; problems: takes what is wrong with the data.
     A run that was killed goes on from OUT/last.safetensors with `resume` and, when its length is
-    given in epochs, ends with the same weights bit for bit. Raises CheckpointError, DatasetError.
+    given in epochs, ends with the same weights bit for bit. Raises CheckpointError, ConfigError,
+    DatasetError.
     """
     _check_out(out, resume)
-    fabric = Fabric(accelerator="auto", devices=1)
+    config = resolve(config)
+    fabric = make_fabric(config)
     fabric.seed_everything(config.seed, verbose=False)
-    model = build(preset(config.preset))
-    if config.trainable == "adapters":
-        model.freeze_sam()
-    optimizer = adamw(model, config)
+    model, base = _first_model(config, start=start, sam=sam)
+    choose_trainable(model, config)
+    raw_optimizer = adamw(model, config)
+    features = None
+    if encoder_is_frozen(model) and not config.augment:
+        features = FeatureCache(out / "features", model, data=source.description)
+    training, optimizer = fabric.setup(
+        PromptTraining(model, config, features=features), raw_optimizer
+    )
+    ema = Ema(model, decay=config.ema_decay) if config.ema_decay else None
     clock = Clock(
         num_steps=config.epochs * max(1, len(source) // config.batch_size), minutes=minutes
     )
     if resume and (out / LAST).exists():
-        progress = restore_checkpoint(out / LAST, model, optimizer).training["progress"]
-        clock.step, clock.elapsed_s = progress["step"], progress["elapsed_s"]
-
-    training = PromptTraining(model, weights=config.loss, apg=config.apg)
-    training, optimizer = fabric.setup(training, optimizer)
-    batches = _batches(config, source, clock.step, fabric)
+        _restore(out / LAST, model, raw_optimizer, ema, clock, base)
+    loop = Loop(
+        config=config,
+        fabric=fabric,
+        model=model,
+        training=training,
+        optimizer=optimizer,
+        ema=ema,
+        clock=clock,
+        batches=Batches(
+            config,
+            source,
+            first_step=clock.step,
+            fabric=fabric,
+            problems=ProblemLog() if problems is None else problems,
+        ),
+        validation=None if validation is None else Validation(validation, config),
+    )
 
     def save(name: str) -> None:
-        card = Card.of(model, _training_facts(config, source, clock))
-        state = optimizer if name == LAST else None
-        save_checkpoint(out / name, model, card, optimizer=state)
+        if not fabric.is_global_zero:
+            return
+        card = Card.of(model, _training_facts(config, source, clock), base=base)
+        if name == LAST:
+            extra = None if ema is None else ema.average
+            save_checkpoint(out / name, model, card, optimizer=raw_optimizer, extra=extra)
+            return
+        with nullcontext() if ema is None else ema.applied():
+            save_checkpoint(out / name, model, card)
+        (out / "card.json").write_text(json.dumps(asdict(card), indent=2) + "\n")
 
-    training.train()
-    with Progress(f"train {config.preset}") as progress_bar, (out / LOG).open("a") as log:
-        while clock.share < 1:
-            started = time.monotonic()
-            rate = learning_rate(clock.share, step=clock.step, config=config)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            use_apg = clock.share >= config.apg_start and clock.step % 2 == 1
-            loss, iou = training(next(batches), use_apg=use_apg, seed=clock.step)
-            fabric.backward(loss)
-            fabric.clip_gradients(training, optimizer, max_norm=config.clip_norm)
-            optimizer.step()
-            optimizer.zero_grad()
-            clock.step += 1
-            clock.elapsed_s += time.monotonic() - started
-            if clock.step % config.log_every == 0:
-                line = {"step": clock.step, "loss": loss.item(), "iou": iou.item(), "lr": rate}
-                log.write(json.dumps(line | {"apg": use_apg}) + "\n")
-                log.flush()
-                message = f"step {clock.step} loss {line['loss']:.3f} IoU {line['iou']:.3f}"
-                progress_bar.show(clock.share, message)
-            if clock.step % config.save_every == 0:
-                save(LAST)
+    loop.run(out, save=lambda: save(LAST))
     save(LAST)
     save(FINAL)
-    (out / "card.json").write_text(
-        json.dumps(asdict(Card.of(model, _training_facts(config, source, clock))), indent=2)
-    )
     return out / FINAL
 
 
@@ -149,35 +175,41 @@ def _check_out(out: Path, resume: bool) -> None:
     out.mkdir(parents=True, exist_ok=True)
 
 
-def _batches(
-    config: TrainConfig, source: SampleSource, first_step: int, fabric: Fabric
-) -> Iterator[TrainingItem]:
-    loader = DataLoader(
-        TrainingSet(
-            source,
-            side=preset(config.preset).side,
-            num_prompts=config.prompts_per_image,
-            augment=config.augment,
-            seed=config.seed,
-        ),
-        batch_size=config.batch_size,
-        sampler=EpochSampler(
-            num_samples=len(source),
-            batch_size=config.batch_size,
-            seed=config.seed,
-            first_step=first_step,
-        ),
-        num_workers=config.num_workers,
-        collate_fn=collate,
-        multiprocessing_context="spawn" if config.num_workers else None,
-    )
-    for item in loader:
-        yield TrainingItem(
-            image=fabric.to_device(item.image),
-            target=fabric.to_device(item.target),
-            clicks=fabric.to_device(item.clicks),
-            valid_cells=item.valid_cells,
-        )
+def _first_model(
+    config: TrainConfig, *, start: Path | None, sam: Path | None
+) -> tuple[APSAM, Base | None]:
+    """The model before its first step, and the SAM file it is a delta to."""
+    numbers = preset(config.preset)
+    model = build(numbers)
+    base = None
+    if start is not None:
+        model, card = load_checkpoint(start, sam=sam)
+        if card.preset != config.preset:
+            raise CheckpointError(
+                f"{start} is of preset {card.preset!r}, but the configuration says "
+                f"{config.preset!r}; add --set 'preset=\"{card.preset}\"'"
+            )
+        base = card.base
+    elif sam is not None:
+        base = base_of(sam, load_sam(sam, model))
+    if config.category_weight and model.category_head is None:
+        model = with_category_head(model)
+    return model, base if config.trainable != "all" else None
+
+
+def _restore(
+    path: Path,
+    model: APSAM,
+    optimizer: Optimizer,
+    ema: Ema | None,
+    clock: Clock,
+    base: Base | None,
+) -> None:
+    card = restore_checkpoint(path, model, optimizer, base=base)
+    progress = card.training["progress"]
+    clock.step, clock.elapsed_s = progress["step"], progress["elapsed_s"]
+    if ema is not None:
+        ema.restore(load_extra(path))
 
 
 def _training_facts(config: TrainConfig, source: SampleSource, clock: Clock) -> dict[str, Any]:

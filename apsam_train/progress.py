@@ -10,16 +10,19 @@ from tqdm import tqdm
 
 
 class Progress:
-    """Shows a share from 0 to 1 with a short message, on standard error."""
+    """Shows a share from 0 to 1 with a short message, on standard error. quiet: shows nothing, for
+    all processes but one."""
 
-    def __init__(self, label: str) -> None:
+    def __init__(self, label: str, *, quiet: bool = False) -> None:
         self._label = label
+        self._quiet = quiet
+        self._warned = False
         self._bar: tqdm[None] | None = None
         self._printed = -1
         self._started = time.monotonic()
 
     def __enter__(self) -> Progress:
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not self._quiet:
             form = "{l_bar}{bar}| {elapsed}<{remaining} {postfix}"
             self._bar = tqdm(total=1.0, desc=self._label, bar_format=form)
         return self
@@ -35,6 +38,8 @@ class Progress:
 
     def show(self, share: float, message: str) -> None:
         """Report `share` of the work as done."""
+        if self._quiet:
+            return
         if self._bar is not None:
             self._bar.set_postfix_str(message, refresh=False)
             self._bar.update(min(1.0, share) - self._bar.n)
@@ -42,3 +47,9 @@ class Progress:
             self._printed = int(share * 10)
             elapsed = time.monotonic() - self._started
             print(f"{self._label}: {share:4.0%} {elapsed:5.0f} s  {message}", file=sys.stderr)
+
+    def warn_once(self, message: str) -> None:
+        """Say something for the attention of whoever watches; only the first message is shown."""
+        if message and not self._warned and not self._quiet:
+            self._warned = True
+            tqdm.write(f"{self._label}: {message}", file=sys.stderr)

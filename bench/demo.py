@@ -26,15 +26,17 @@ from apsam_serve.contract.masks import mask_iou
 from apsam_serve.contract.prompts import Point, Prompt
 from apsam_serve.contract.segmenter import Segmentation
 from apsam_serve.overlay import draw, draw_mask
-from apsam_train.data.coco import CocoDataset
+from apsam_train.data.formats import open_dataset
 from apsam_train.data.sample import Instance, Sample
 from apsam_train.evaluate.flood_fill import FloodFill
 from apsam_train.evaluate.protocols import PROTOCOLS
-from apsam_train.evaluate.score import score, summarise
+from apsam_train.evaluate.score import Asking, score
+from apsam_train.evaluate.summary import summarise
 
 STAGES = ("queue", "decode_1", "points", "decode_2", "mask", "serialise")
 """Columns of the table; the service reports these for a click on an encoded image."""
 CLICKED_IMAGES = 8
+APG, CLICK = Asking(protocol="apg", seed=0), Asking(protocol="random1", seed=0)
 MARK = ".apsam-demo"
 """A file in the demo's own folder, which the next run may empty."""
 SPARSER_BAGS = ("--threats", "1-3", "--clutter", "0.5")
@@ -79,15 +81,14 @@ def main() -> int:
     command(
         "apsam-export", "--checkpoint", out / "run" / "model.safetensors", "--out", out / "bundle"
     )
-    source = CocoDataset(test)
+    source = open_dataset(test)
     with served(out / "bundle") as address, Client(address) as client:
         clicks = [
             click_on(client, source[i], seed=i) for i in range(min(CLICKED_IMAGES, len(source)))
         ]
         print("\nscoring one click on every object of every test image ...", file=sys.stderr)
-        ours = summarise(score(client, source, PROTOCOLS["apg"], seed=0))
-        direct = summarise(score(client, source, PROTOCOLS["random1"], seed=0))
-    baseline = summarise(score(FloodFill(), source, PROTOCOLS["random1"], seed=0))
+        ours, direct = (summarise(one) for one in score(client, source, [APG, CLICK]).values())
+    baseline = summarise(score(FloodFill(), source, [CLICK])[CLICK])
     cv2.imwrite(str(out / "sheet.png"), cv2.cvtColor(sheet(clicks), cv2.COLOR_RGB2BGR))
     print(f"\n{table(clicks)}\n")
     print(f"one click, mean IoU over {ours.num_instances} objects of {ours.num_images} new bags:")

@@ -1,95 +1,142 @@
-"""`apsam-train evaluate`: mIoU and Dice of a checkpoint, a bundle or a server."""
+"""`apsam-train evaluate`: mIoU and Dice of checkpoints, bundles or servers (Tables 3, 5 and 6)."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import cv2
 
 from apsam_serve.contract.segmenter import Segmenter
-from apsam_train.data.formats import open_dataset
+from apsam_train.data import formats, options
+from apsam_train.data.dataset import ImageDataset
+from apsam_train.data.problems import ProblemLog
 from apsam_train.data.sample import SampleSource
 from apsam_train.errors import ConfigError
-from apsam_train.evaluate.flood_fill import FloodFill
+from apsam_train.evaluate import tables
 from apsam_train.evaluate.protocols import PROTOCOLS
-from apsam_train.evaluate.score import score, summarise
+from apsam_train.evaluate.score import Asking, score
+from apsam_train.evaluate.sheet import Method, comparison, energy_maps
 from apsam_train.evaluate.sources import open_segmenter
+from apsam_train.evaluate.summary import breakdown, over_seeds, summarise
 from apsam_train.progress import Progress
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "target", help="checkpoint (.safetensors), bundle folder, HOST:PORT, or 'floodfill'"
+        "targets",
+        metavar="TARGET",
+        nargs="+",
+        help=".safetensors checkpoint, SAM's .pth, bundle folder, HOST:PORT or 'floodfill'",
     )
-    parser.add_argument("--data", type=Path, required=True, help="folder with annotations.json")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="data sets' folders")
+    parser.add_argument("--split", default="", help="only this split of them, e.g. test/hard")
+    options.add_reading_options(parser)
+    parser.add_argument("--sam", type=Path, help="the SAM file of a delta checkpoint")
     parser.add_argument(
         "--protocols", default=",".join(PROTOCOLS), help=f"of {', '.join(PROTOCOLS)} (default all)"
     )
     parser.add_argument("--seeds", default="0,1,2", help="prompt seeds, e.g. 0,1,2")
     parser.add_argument("--out", type=Path, default=Path("metrics.json"), help="result file")
+    parser.add_argument("--pictures", type=Path, help="write a sheet in the form of figure 6")
+    parser.add_argument("--energy-maps", type=Path, help="write a sheet in the form of figure 7")
+    parser.add_argument("--rows", type=int, default=6, help="images on a sheet")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Score, print a table, write metrics.json."""
-    names = args.protocols.split(",")
-    unknown = [name for name in names if name not in PROTOCOLS]
-    if unknown:
-        raise ConfigError(f"protocol {unknown[0]!r} is unknown; choose of {', '.join(PROTOCOLS)}")
+    """Score, print tables, write metrics.json and sheets."""
+    askings = parse_askings(args.protocols, args.seeds)
+    log = ProblemLog(strict=args.strict)
+    sources = [
+        formats.open_dataset(path, format=args.format, split=args.split, log=log)
+        for path in args.data
+    ]
+    rows = []
+    segmenters = {target: open_segmenter(target, sam=args.sam) for target in args.targets}
     try:
-        seeds = [int(seed) for seed in args.seeds.split(",")]
-    except ValueError as error:
-        raise ConfigError(f"--seeds {args.seeds!r} must be integers like 0,1,2") from error
-    source = open_dataset(args.data)
-    segmenter = FloodFill() if args.target == "floodfill" else open_segmenter(args.target)
-    try:
-        metrics = evaluate(segmenter, source, protocols=names, seeds=seeds)
+        for target, segmenter in segmenters.items():
+            for source in sources:
+                row = evaluate(segmenter, source, askings=askings, log=log)
+                rows.append({"target": target, "data": source.description} | row)
+        report = {"seeds": args.seeds, "rows": rows, "problems": log.to_json()}
+        args.out.write_text(json.dumps(report, indent=2) + "\n")
+        _draw(args, segmenters, sources[0], askings)
     finally:
-        segmenter.close()
-    report = {"target": args.target, "data": source.description, "seeds": seeds} | metrics
-    args.out.write_text(json.dumps(report, indent=2) + "\n")
-    print(table(metrics["protocols"]))
-    print(f"{metrics['num_instances']} instances, seeds {args.seeds}; written to {args.out}")
+        for segmenter in segmenters.values():
+            segmenter.close()
+    print(tables.by_protocol(rows))
+    if len(rows) == 1:
+        print(tables.by_group(rows[0]))
+    options.tell(log, "evaluate")
+    print(f"seeds {args.seeds}; all figures in {args.out}")
     return 0
 
 
+def parse_askings(protocols: str, seeds: str) -> list[Asking]:
+    """From "random1,apg" and "0,1,2". Raises ConfigError."""
+    names = protocols.split(",")
+    unknown = [name for name in names if name not in PROTOCOLS]
+    if unknown:
+        raise ConfigError(f"protocol {unknown[0]!r} is unknown; choose of {', '.join(PROTOCOLS)}")
+    return [Asking(protocol=n, seed=seed) for n in names for seed in parse_seeds(seeds)]
+
+
+def parse_seeds(text: str) -> list[int]:
+    """From "0,1,2". Raises ConfigError."""
+    try:
+        return [int(seed) for seed in text.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"--seeds {text!r} must be integers like 0,1,2") from error
+
+
 def evaluate(
-    segmenter: Segmenter, source: SampleSource, *, protocols: list[str], seeds: list[int]
+    segmenter: Segmenter,
+    source: SampleSource,
+    *,
+    askings: Sequence[Asking],
+    log: ProblemLog | None = None,
 ) -> dict[str, Any]:
-    """{"num_instances", "protocols": {name: mean over seeds, spread, every seed's summary}}."""
-    results: dict[str, Any] = {}
-    num_rounds = len(protocols) * len(seeds)
+    """{"num_instances", "protocols": {name: `over_seeds` and `breakdown`}}."""
     with Progress("evaluate") as bar:
-        for done, (name, seed) in enumerate((n, s) for n in protocols for s in seeds):
 
-            def show(image: int, done: int = done, name: str = name) -> None:
-                bar.show((done + image / len(source)) / num_rounds, name)
+        def show(done: int) -> None:
+            bar.show(done / len(source), source.description)
 
-            scores = score(segmenter, source, PROTOCOLS[name], seed=seed, on_image=show)
-            results.setdefault(name, []).append(summarise(scores))
-    return {
-        "num_instances": results[protocols[0]][0].num_instances,
-        "protocols": {
-            name: {
-                "miou": float(np.mean([s.miou for s in summaries])),
-                "miou_spread": float(np.ptp([s.miou for s in summaries])),
-                "dice": float(np.mean([s.dice for s in summaries])),
-                "dice_spread": float(np.ptp([s.dice for s in summaries])),
-                "by_seed": [asdict(s) for s in summaries],
-            }
-            for name, summaries in results.items()
-        },
-    }
+        scores = score(segmenter, source, askings, log=log, on_image=show)
+    names = list(dict.fromkeys(asking.protocol for asking in askings))
+    protocols = {}
+    for name in names:
+        of_name = [scores[asking] for asking in askings if asking.protocol == name]
+        protocols[name] = over_seeds([summarise(one) for one in of_name])
+        protocols[name]["breakdown"] = breakdown([s for one in of_name for s in one])
+    return {"num_instances": len(scores[askings[0]]), "protocols": protocols}
 
 
-def table(protocols: dict[str, Any]) -> str:
-    """The figures in per cent, one protocol per line."""
-    lines = [f"{'protocol':<10}{'mIoU %':>8}{'spread':>8}{'Dice %':>8}{'spread':>8}"]
-    for name, result in protocols.items():
-        figures = (result[k] * 100 for k in ("miou", "miou_spread", "dice", "dice_spread"))
-        lines.append(f"{name:<10}" + "".join(f"{figure:8.2f}" for figure in figures))
-    return "\n".join(lines)
+def _draw(
+    args: argparse.Namespace,
+    segmenters: dict[str, Segmenter],
+    source: ImageDataset,
+    askings: Sequence[Asking],
+) -> None:
+    if args.pictures is not None:
+        names = dict.fromkeys(asking.protocol for asking in askings)
+        methods = {
+            f"{Path(target).name} {name}": Method(segmenter=one, protocol=PROTOCOLS[name])
+            for target, one in segmenters.items()
+            for name in names
+        }
+        picture = comparison(source, methods, seed=askings[0].seed, num_rows=args.rows)
+        write_picture(args.pictures, picture)
+    if args.energy_maps is not None:
+        write_picture(args.energy_maps, energy_maps(source, num_rows=args.rows))
+
+
+def write_picture(path: Path, picture: Any) -> None:
+    """An RGB picture uint8 [H, W, 3] as PNG or JPEG. Raises ConfigError for another suffix."""
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise ConfigError(f"{path} has no suffix of a picture; name it .png or .jpg")
+    cv2.imwrite(str(path), picture[..., ::-1])

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from apsam_serve.contract.prompts import Box, Point, Prompt
+from apsam_serve.contract.prompts import Point, Prompt
 from apsam_serve.contract.segmenter import StrategyName
-from apsam_train.data.training import random_point
+from apsam_train.data.training import mask_box, random_point
 
 MakePrompt = Callable[[NDArray[np.bool_], np.random.Generator], Prompt]
 
@@ -31,22 +31,13 @@ def _random_points(count: int) -> MakePrompt:
     return make
 
 
-def tight_box(mask: NDArray[np.bool_], _rng: np.random.Generator) -> Prompt:
-    """The bounding box of a mask, right and bottom edges exclusive."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return Prompt(
-        box=Box(
-            left=float(columns[0]),
-            top=float(rows[0]),
-            right=float(columns[-1] + 1),
-            bottom=float(rows[-1] + 1),
-        )
-    )
+def _tight_box(mask: NDArray[np.bool_], _rng: np.random.Generator) -> Prompt:
+    return Prompt(box=mask_box(mask))
 
 
 PROTOCOLS = {
     "random1": Protocol(make=_random_points(1), strategy="direct"),
     "random2": Protocol(make=_random_points(2), strategy="direct"),
     "apg": Protocol(make=_random_points(1), strategy="apg"),
-    "box": Protocol(make=tight_box, strategy="direct"),
+    "box": Protocol(make=_tight_box, strategy="direct"),
 }

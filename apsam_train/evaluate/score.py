@@ -1,21 +1,25 @@
-"""mIoU and Dice of a segmenter on a data set (paper 5.1)."""
+"""IoU, Dice and boundary IoU of a segmenter on a data set (paper 5.1)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from apsam_serve.contract.masks import dice, mask_iou
-from apsam_serve.contract.segmenter import Segmenter
+from apsam_serve.contract.prompts import MAX_PROMPTS
+from apsam_serve.contract.segmenter import EncodedImage, Segmentation, Segmenter
+from apsam_train.data.dataset import usable_samples
+from apsam_train.data.problems import ProblemLog
 from apsam_train.data.sample import Sample, SampleSource
-from apsam_train.evaluate.protocols import Protocol
+from apsam_train.evaluate.boundary import boundary_iou
+from apsam_train.evaluate.protocols import PROTOCOLS, Protocol
 
 
 @dataclass(frozen=True, kw_only=True)
 class InstanceScore:
-    """One object under one prompt. area: pixels of the truth mask."""
+    """One object under one prompt. area: pixels of the truth mask; overlap: see `Instance`."""
 
     image: str
     category: str
@@ -23,85 +27,70 @@ class InstanceScore:
     overlap: float | None
     iou: float
     dice: float
+    boundary_iou: float
 
 
 @dataclass(frozen=True, kw_only=True)
-class Summary:
-    """Means over instances (the headline) and over images."""
+class Asking:
+    """One protocol with one seed. The same (seed, image, object) gives the same prompt, whatever
+    is scored."""
 
-    miou: float
-    dice: float
-    miou_by_image: float
-    dice_by_image: float
-    num_instances: int
-    num_images: int
+    protocol: str
+    seed: int
 
 
 def score(
     segmenter: Segmenter,
     source: SampleSource,
-    protocol: Protocol,
+    askings: Sequence[Asking],
     *,
-    seed: int,
+    log: ProblemLog | None = None,
     on_image: Callable[[int], None] = lambda _done: None,
-) -> list[InstanceScore]:
-    """Prompt every object of every image. The same (seed, image, object) gives the same prompt,
-    whatever is scored. on_image: called with the number of images done."""
-    scores: list[InstanceScore] = []
-    for index in range(len(source)):
-        scores += _score_image(segmenter, source[index], protocol, seed=[seed, index])
+) -> dict[Asking, list[InstanceScore]]:
+    """Prompt every object of every image in every way; an image is encoded once.
+
+    log: takes the samples that cannot be used; on_image: called with the number of images done.
+    """
+    scores: dict[Asking, list[InstanceScore]] = {asking: [] for asking in askings}
+    for index, sample in usable_samples(source, ProblemLog() if log is None else log):
+        if sample.instances:
+            encoded = segmenter.encode(sample.image)
+            try:
+                for asking in askings:
+                    seed = [asking.seed, index]
+                    answers = answer(encoded, sample, PROTOCOLS[asking.protocol], seed=seed)
+                    scores[asking] += _scores(sample, answers)
+            finally:
+                encoded.release()
         on_image(index + 1)
     return scores
 
 
-def summarise(scores: Iterable[InstanceScore]) -> Summary:
-    """Average scores; zeros when there are none."""
-    scores = list(scores)
-    images: dict[str, list[InstanceScore]] = {}
-    for one in scores:
-        images.setdefault(one.image, []).append(one)
-
-    def by_image(value: Callable[[InstanceScore], float]) -> float:
-        return _mean([_mean([value(s) for s in group]) for group in images.values()])
-
-    return Summary(
-        miou=_mean([s.iou for s in scores]),
-        dice=_mean([s.dice for s in scores]),
-        miou_by_image=by_image(lambda s: s.iou),
-        dice_by_image=by_image(lambda s: s.dice),
-        num_instances=len(scores),
-        num_images=len(images),
-    )
-
-
-def _score_image(
-    segmenter: Segmenter, sample: Sample, protocol: Protocol, *, seed: list[int]
-) -> list[InstanceScore]:
-    if not sample.instances:
-        return []
+def answer(
+    encoded: EncodedImage, sample: Sample, protocol: Protocol, *, seed: Sequence[int]
+) -> list[Segmentation]:
+    """Prompt every object of an image, in order, at most `MAX_PROMPTS` at a time."""
     prompts = [
         protocol.make(instance.mask, np.random.default_rng([*seed, number]))
         for number, instance in enumerate(sample.instances)
     ]
-    encoded = segmenter.encode(sample.image)
-    try:
-        answers = encoded.segment(prompts, strategy=protocol.strategy)
-    finally:
-        encoded.release()
-    scores = []
-    for instance, answer in zip(sample.instances, answers, strict=True):
-        scores.append(
-            InstanceScore(
-                image=sample.name,
-                category=instance.category,
-                area=int(instance.mask.sum()),
-                overlap=instance.overlap,
-                iou=mask_iou(answer.mask, instance.mask),
-                dice=dice(answer.mask, instance.mask),
-            )
+    answers: list[Segmentation] = []
+    for first in range(0, len(prompts), MAX_PROMPTS):
+        part = prompts[first : first + MAX_PROMPTS]
+        answers += encoded.segment(part, strategy=protocol.strategy)
+    return answers
+
+
+def _scores(sample: Sample, answers: Sequence[Segmentation]) -> list[InstanceScore]:
+    return [
+        InstanceScore(
+            image=sample.name,
+            category=instance.category,
+            area=int(instance.mask.sum()),
+            overlap=instance.overlap,
+            iou=mask_iou(one.mask, instance.mask),
+            dice=dice(one.mask, instance.mask),
+            boundary_iou=boundary_iou(one.mask, instance.mask),
         )
-    return scores
-
-
-def _mean(values: list[float]) -> float:
-    return float(np.mean(values)) if values else 0.0
+        for instance, one in zip(sample.instances, answers, strict=True)
+    ]

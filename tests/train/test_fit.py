@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,9 +17,11 @@ from apsam_train import fit as fit_module
 from apsam_train.cli import main
 from apsam_train.config import TrainConfig, read_config
 from apsam_train.data.formats import open_dataset
+from apsam_train.data.training import TrainingItem
 from apsam_train.errors import CheckpointError
 from apsam_train.fit import fit
 from apsam_train.models import Preset
+from apsam_train.prompt_training import Asked, PromptTraining, StepResult
 
 
 @pytest.fixture
@@ -35,8 +38,9 @@ def config(small_preset: Preset) -> TrainConfig:
     )
 
 
-def log(out: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+def log(out: Path, kind: str = "train") -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["kind"] == kind]
 
 
 def test_the_loss_falls(config: TrainConfig, blocks_dataset: Path, tmp_path: Path) -> None:
@@ -50,7 +54,7 @@ def test_apg_joins_at_its_share_of_the_run(
     config: TrainConfig, blocks_dataset: Path, tmp_path: Path
 ) -> None:
     fit(replace(config, apg_start=0.5), source=open_dataset(blocks_dataset), out=tmp_path)
-    assert [line["apg"] for line in log(tmp_path)] == [False] * 5 + [True, False, True]
+    assert [line["asked"] for line in log(tmp_path)] == ["click"] * 5 + ["apg", "click", "apg"]
 
 
 def test_a_killed_run_resumes_to_the_same_weights(
@@ -58,15 +62,16 @@ def test_a_killed_run_resumes_to_the_same_weights(
 ) -> None:
     source = open_dataset(blocks_dataset)
     whole = fit(config, source=source, out=tmp_path / "whole")
-    step = fit_module.PromptTraining.forward
+    step = PromptTraining.forward
+    steps = iter(range(100))
 
-    def killed_at_step_5(self: object, item: object, *, use_apg: bool, seed: int) -> object:
-        if seed == 5:
+    def killed_at_step_5(self: PromptTraining, item: TrainingItem, *, asked: Asked) -> StepResult:
+        if next(steps) == 5:
             raise KeyboardInterrupt
-        return step(self, item, use_apg=use_apg, seed=seed)  # type: ignore[arg-type]
+        return step(self, item, asked=asked)
 
     with monkeypatch.context() as killed:
-        killed.setattr(fit_module.PromptTraining, "forward", killed_at_step_5)
+        killed.setattr(PromptTraining, "forward", killed_at_step_5)
         with pytest.raises(KeyboardInterrupt):
             fit(config, source=source, out=tmp_path / "killed")
     assert not (tmp_path / "killed" / "model.safetensors").exists()
@@ -137,7 +142,7 @@ def test_an_interrupted_run_says_how_to_go_on(
         raise KeyboardInterrupt
 
     command = ["fit", "--config", "tiny", "--data", str(blocks_dataset), "--out", str(tmp_path)]
-    monkeypatch.setattr(fit_module.PromptTraining, "forward", interrupt)
+    monkeypatch.setattr(PromptTraining, "forward", interrupt)
     assert main(command) == 130
     assert "interrupted; nothing was saved yet" in capsys.readouterr().err
     (tmp_path / "last.safetensors").touch()
@@ -149,7 +154,7 @@ def test_an_interrupted_run_says_how_to_go_on(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--data", "nowhere"], "nowhere cannot be read"),
+        (["--data", "nowhere"], "nowhere does not exist"),
         (["--data", ".", "--config", "huge"], "config 'huge' is unknown"),
         (["--data", ".", "--minutes", "-1"], "--minutes -1.0 must be positive"),
     ],

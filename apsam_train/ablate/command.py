@@ -1,0 +1,162 @@
+"""`apsam-train ablate`: train and score the four arms of Table 4 over several seeds."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from apsam_train.ablate.arms import ARMS, PROTOCOLS, Arm
+from apsam_train.ablate.report import report, verdict
+from apsam_train.config import TrainConfig, read_config
+from apsam_train.data import formats, options
+from apsam_train.data.dataset import ImageDataset
+from apsam_train.data.problems import ProblemLog
+from apsam_train.errors import CheckpointError
+from apsam_train.evaluate.command import evaluate, parse_seeds, write_picture
+from apsam_train.evaluate.protocols import PROTOCOLS as ALL_PROTOCOLS
+from apsam_train.evaluate.score import Asking
+from apsam_train.evaluate.sheet import Method, comparison, energy_maps
+from apsam_train.evaluate.sources import open_segmenter
+from apsam_train.fit import FINAL, fit
+
+_PROMPT_SEED = 0
+"""Prompts are the same for all arms and training seeds: differences are the models'."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    options.add_options(parser)
+    parser.add_argument("--test", type=Path, required=True, help="data set to score on")
+    parser.add_argument("--test-split", default="", help="only this split of --test")
+    parser.add_argument("--config", default="paper", help="name or .toml file (default: paper)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one of its values"
+    )
+    parser.add_argument("--sam", type=Path, help="every arm starts from this sam_vit_*.pth")
+    parser.add_argument("--start", type=Path, help="every arm starts from this checkpoint")
+    parser.add_argument("--seeds", default="0,1,2", help="training seeds")
+    parser.add_argument("--out", type=Path, required=True, help="folder for runs and report")
+    parser.add_argument("--rows", type=int, default=6, help="images on a sheet")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what is not done yet, then write OUT/ablation.{json,md} and sheets."""
+    config = read_config(args.config, args.set)
+    seeds = parse_seeds(args.seeds)
+    log = ProblemLog(strict=args.strict)
+    source = options.open_from(args, log)
+    test = formats.open_dataset(args.test, split=args.test_split, log=log)
+    _check_same(args, config, source, test)
+    results: dict[str, list[dict[str, Any]]] = {arm.name: [] for arm in ARMS}
+    for seed in seeds:
+        for arm in ARMS:
+            results[arm.name].append(_one(args, arm, seed, config, source, test, log))
+    page = report(results, facts=_facts(args, config, source, test, results))
+    (args.out / "ablation.json").write_text(json.dumps(results, indent=2) + "\n")
+    (args.out / "ablation.md").write_text(page)
+    _draw(args, seeds[0], test)
+    print(verdict(results))
+    options.tell(log, "ablate")
+    print(f"report in {args.out / 'ablation.md'}")
+    return 0
+
+
+def _check_same(
+    args: argparse.Namespace, config: TrainConfig, source: ImageDataset, test: ImageDataset
+) -> None:
+    """Refuse to mix runs of two experiments in one folder. Raises CheckpointError."""
+    experiment = {
+        "config": repr(config),
+        "data": source.description,
+        "test": test.description,
+        "start": str(args.start or args.sam or ""),
+    }
+    file = args.out / "experiment.json"
+    if file.exists():
+        before = json.loads(file.read_text())
+        changed = [name for name, value in experiment.items() if before.get(name) != value]
+        if changed:
+            raise CheckpointError(
+                f"{args.out} holds runs of another experiment (other {', '.join(changed)}); "
+                "choose another --out"
+            )
+    args.out.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(experiment, indent=2) + "\n")
+
+
+def _one(
+    args: argparse.Namespace,
+    arm: Arm,
+    seed: int,
+    config: TrainConfig,
+    source: ImageDataset,
+    test: ImageDataset,
+    log: ProblemLog,
+) -> dict[str, Any]:
+    """Train and score one arm with one seed, unless that was done before."""
+    folder = args.out / f"{arm.name}_{seed}"
+    result_file = folder / "result.json"
+    if result_file.exists():
+        done: dict[str, Any] = json.loads(result_file.read_text())
+        return done
+    started = time.monotonic()
+    if not (folder / FINAL).exists():
+        print(f"apsam-train ablate: {arm.title}, seed {seed}", file=sys.stderr)
+        fit(
+            arm.config(config, seed=seed),
+            source=source,
+            out=folder,
+            start=args.start,
+            sam=args.sam,
+            resume=True,
+            problems=log,
+        )
+    trained_s = time.monotonic() - started
+    segmenter = open_segmenter(str(folder / FINAL), sam=args.sam)
+    askings = [Asking(protocol=name, seed=_PROMPT_SEED) for name in PROTOCOLS]
+    result = evaluate(segmenter, test, askings=askings, log=log) | {"trained_s": trained_s}
+    segmenter.close()
+    result_file.write_text(json.dumps(result, indent=2) + "\n")
+    return result
+
+
+def _facts(
+    args: argparse.Namespace,
+    config: TrainConfig,
+    source: ImageDataset,
+    test: ImageDataset,
+    results: dict[str, list[dict[str, Any]]],
+) -> dict[str, str]:
+    any_result = results[ARMS[0].name][0]
+    minutes = sum(one["trained_s"] for many in results.values() for one in many) / 60
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    return {
+        "command": f"`apsam-train {' '.join(shlex.quote(word) for word in sys.argv[1:])}`",
+        "training": f"{source.description}; {config.epochs} epochs of batch {config.batch_size}",
+        "test": f"{test.description}, {any_result['num_instances']} objects",
+        "start": str(args.start or args.sam or "fresh weights"),
+        "machine": f"{device}, {platform.machine()}, torch {torch.__version__}",
+        "time": f"{minutes:.0f} minutes of training in all",
+    }
+
+
+def _draw(args: argparse.Namespace, seed: int, test: ImageDataset) -> None:
+    """Figure 6 with the arms as methods, figure 7."""
+    methods = {
+        arm.title: Method(
+            segmenter=open_segmenter(str(args.out / f"{arm.name}_{seed}" / FINAL), sam=args.sam),
+            protocol=ALL_PROTOCOLS[arm.protocol],
+        )
+        for arm in ARMS
+    }
+    sheet = comparison(test, methods, seed=_PROMPT_SEED, num_rows=args.rows)
+    write_picture(args.out / "figure_6.jpg", sheet)
+    write_picture(args.out / "figure_7.jpg", energy_maps(test, num_rows=args.rows))

@@ -1,0 +1,120 @@
+"""The ablation as Markdown: the paper's figures beside ours, and what holds of its ordering."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from apsam_train.ablate.arms import ARMS, PROTOCOLS, Arm
+from apsam_train.evaluate.paper import MARGIN, TABLE_4, TABLE_5
+
+Results = Mapping[str, Sequence[Mapping[str, Any]]]
+"""arm name -> one `evaluate` result per training seed."""
+
+
+def report(results: Results, *, facts: Mapping[str, str]) -> str:
+    """The whole page. facts: what a reader needs to repeat it, in order."""
+    parts = [
+        "# Ablation of the Energy-Aware Encoder and the Adaptive Point Generator",
+        "\n".join(f"- {name}: {value}" for name, value in facts.items()),
+        "## Table 4: every arm by its own protocol",
+        _table_4(results),
+        verdict(results),
+        "## Table 5: prompts, without the Energy-Aware Encoder",
+        _table_5(results),
+        "## Every arm by every protocol",
+        _matrix(results),
+        "## Where the difference lies",
+        _by_group(results),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def verdict(results: Results) -> str:
+    """Whether APSAM is ahead of fine-tuned SAM by the paper's margin, in one paragraph."""
+    best, base = (_figures(results, name, "miou") for name in ("with_both", "without_both"))
+    gain = float(np.mean(best) - np.mean(base))
+    held = "reaches" if gain >= MARGIN else "does not reach"
+    pairs = zip(best, base, strict=True)
+    each = ", ".join(f"{ours - theirs:+.2f}" for ours, theirs in pairs)
+    return (
+        f"APSAM against fine-tuned SAM: {gain:+.2f} mIoU on average ({each} by seed), which {held} "
+        f"the paper's margin of {MARGIN:+.2f}."
+    )
+
+
+def _table_4(results: Results) -> str:
+    lines = ["| method | mIoU % | spread | Dice % | spread | paper mIoU % | paper Dice % |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    for arm in ARMS:
+        cells = [_cell(results, arm.name, arm.protocol, key) for key in ("miou", "dice")]
+        lines.append(_row(arm.title, *cells, *TABLE_4[arm.title]))
+    return "\n".join(lines)
+
+
+def _table_5(results: Results) -> str:
+    lines = [
+        "| prompt | trained | mIoU % | spread | Dice % | spread | paper mIoU % | paper Dice % |"
+    ]
+    lines.append("|---|---|---|---|---|---|---|---|")
+    for protocol, paper in TABLE_5.items():
+        arm = "without_eae" if protocol == "apg" else "without_both"
+        cells = [_cell(results, arm, protocol, key) for key in ("miou", "dice")]
+        lines.append(_row(f"{protocol} | {_title(arm)}", *cells, *paper))
+    return "\n".join(lines)
+
+
+def _matrix(results: Results) -> str:
+    lines = ["mIoU %, mean over training seeds (spread).", ""]
+    lines.append("| method | " + " | ".join(PROTOCOLS) + " |")
+    lines.append("|---|" + "---|" * len(PROTOCOLS))
+    for arm in ARMS:
+        cells = [_cell(results, arm.name, protocol, "miou") for protocol in PROTOCOLS]
+        values = " | ".join(f"{mean:.2f} ({spread:.2f})" for mean, spread in cells)
+        lines.append(f"| {arm.title} | {values} |")
+    return "\n".join(lines)
+
+
+def _by_group(results: Results) -> str:
+    lines = ["mIoU % by size and by overlap, each arm by its own protocol, mean over seeds.", ""]
+    lines.append("| objects | " + " | ".join(arm.title for arm in ARMS) + " |")
+    lines.append("|---|" + "---|" * len(ARMS))
+    first = _breakdown(results[ARMS[0].name][0], ARMS[0])
+    for kind in ("size", "overlap"):
+        for group in first[kind]:
+            values = " | ".join(f"{_group(results, arm, kind, group):.2f}" for arm in ARMS)
+            lines.append(f"| {kind} {group} | {values} |")
+    return "\n".join(lines)
+
+
+def _figures(results: Results, name: str, key: str) -> list[float]:
+    """An arm's figure of every seed by its own protocol, in per cent."""
+    (arm,) = (arm for arm in ARMS if arm.name == name)
+    return [one["protocols"][arm.protocol][key] * 100 for one in results[name]]
+
+
+def _cell(results: Results, name: str, protocol: str, key: str) -> tuple[float, float]:
+    """(mean, largest minus smallest) over training seeds, in per cent."""
+    values = [one["protocols"][protocol][key] * 100 for one in results[name]]
+    return float(np.mean(values)), float(np.ptp(values))
+
+
+def _row(title: str, *values: tuple[float, float] | float) -> str:
+    cells = [v for value in values for v in (value if isinstance(value, tuple) else (value,))]
+    return f"| {title} | " + " | ".join(f"{cell:.2f}" for cell in cells) + " |"
+
+
+def _title(name: str) -> str:
+    return next(arm.title for arm in ARMS if arm.name == name)
+
+
+def _breakdown(result: Mapping[str, Any], arm: Arm) -> Mapping[str, Any]:
+    parts: Mapping[str, Any] = result["protocols"][arm.protocol]["breakdown"]
+    return parts
+
+
+def _group(results: Results, arm: Arm, kind: str, group: str) -> float:
+    parts = [_breakdown(one, arm)[kind].get(group) for one in results[arm.name]]
+    return float(np.mean([part["miou"] * 100 for part in parts if part is not None]))
