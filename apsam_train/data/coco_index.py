@@ -63,7 +63,7 @@ def coco_entries(
                     read_shapes=partial(_shapes, annotations.get(record["id"], ()), names),
                     size=_size(record),
                     split=split,
-                    bag=bag_of(name),
+                    bag=bag_of(name) or str(record.get("bag", "")),
                 )
             )
     except (KeyError, TypeError, AttributeError) as error:

@@ -1,0 +1,77 @@
+"""Index files: a header line that says what the index was made from, then one record per line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from apsam_train.curate.record import Record, record_from_json
+
+
+def stage_key(stage: str, *, source: str, options: Mapping[str, Any]) -> str:
+    """What a finished stage is known by. source: digest of what it reads."""
+    text = json.dumps([stage, source, options], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def digest(file: Path) -> str:
+    """SHA-256 of a file."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def header(file: Path) -> dict[str, Any]:
+    """The header of an index; {} when there is none."""
+    if not file.is_file():
+        return {}
+    with file.open("rb") as stream:
+        line = stream.readline()
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def lines(file: Path) -> Iterator[str]:
+    """The lines of an index after its header."""
+    with file.open(encoding="utf-8") as stream:
+        next(stream)
+        yield from stream
+
+
+def records(file: Path) -> list[Record]:
+    """Every record of an index, those that it drops as well."""
+    return [record_from_json(json.loads(line)["record"]) for line in lines(file)]
+
+
+def write_index(
+    file: Path, *, stage: str, key: str, notes: Mapping[str, Any], content: Iterable[Record]
+) -> None:
+    """Write an index; it appears whole or not at all."""
+    with whole_file(file) as partial, partial.open("w", encoding="utf-8") as stream:
+        stream.write(json.dumps({"stage": stage, "key": key, "notes": notes}) + "\n")
+        for record in content:
+            stream.write(json.dumps({"record": record.to_json()}) + "\n")
+
+
+@contextmanager
+def whole_file(file: Path) -> Iterator[Path]:
+    """Yield a path to write to; it becomes `file` when the block succeeds."""
+    partial = file.with_name(f".{file.name}.partial")
+    try:
+        yield partial
+        os.replace(partial, file)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write a text file that appears whole or not at all."""
+    with whole_file(file) as partial:
+        partial.write_text(text, encoding="utf-8")
