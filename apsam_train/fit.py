@@ -6,9 +6,8 @@ import argparse
 import json
 import sys
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch.optim import Optimizer
@@ -131,6 +130,7 @@ def fit(
     )
     if resume and (out / LAST).exists():
         _restore(out / LAST, model, raw_optimizer, ema, clock, base)
+    files = _Files(config=config, source=source, out=out, model=model, base=base, ema=ema)
     loop = Loop(
         config=config,
         fabric=fabric,
@@ -147,24 +147,50 @@ def fit(
             problems=ProblemLog() if problems is None else problems,
         ),
         validation=None if validation is None else Validation(validation, config),
+        save=lambda: files.save_last(clock, raw_optimizer),
     )
-
-    def save(name: str) -> None:
-        if not fabric.is_global_zero:
-            return
-        card = Card.of(model, _training_facts(config, source, clock), base=base)
-        if name == LAST:
-            extra = None if ema is None else ema.average
-            save_checkpoint(out / name, model, card, optimizer=raw_optimizer, extra=extra)
-            return
-        with nullcontext() if ema is None else ema.applied():
-            save_checkpoint(out / name, model, card)
-        (out / "card.json").write_text(json.dumps(asdict(card), indent=2) + "\n")
-
-    loop.run(out, save=lambda: save(LAST))
-    save(LAST)
-    save(FINAL)
+    loop.run(out)
+    if fabric.is_global_zero:
+        files.save_last(clock, raw_optimizer)
+        files.save_final(clock)
+    fabric.barrier()
     return out / FINAL
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Files:
+    """What a run leaves in OUT."""
+
+    config: TrainConfig
+    source: SampleSource
+    out: Path
+    model: APSAM
+    base: Base | None
+    ema: Ema | None
+
+    def save_last(self, clock: Clock, optimizer: Optimizer) -> None:
+        """What the run goes on from: weights, their average, the optimiser's state."""
+        extra = None if self.ema is None else self.ema.average
+        card = self._card(clock)
+        save_checkpoint(self.out / LAST, self.model, card, optimizer=optimizer, extra=extra)
+
+    def save_final(self, clock: Clock) -> None:
+        """What the run hands over: the average where there is one, else the weights."""
+        with nullcontext() if self.ema is None else self.ema.applied():
+            save_checkpoint(self.out / FINAL, self.model, self._card(clock))
+        text = json.dumps(asdict(self._card(clock)), indent=2)
+        (self.out / "card.json").write_text(text + "\n")
+
+    def _card(self, clock: Clock) -> Card:
+        facts = {
+            "config": asdict(self.config),
+            "data": self.source.description,
+            "progress": asdict(clock),
+            "num_trainable": self.model.num_trainable(),
+            "versions": versions(),
+            "device": "cuda" if torch.cuda.is_available() else "cpu",
+        }
+        return Card.of(self.model, facts, base=self.base)
 
 
 def _check_out(out: Path, resume: bool) -> None:
@@ -210,13 +236,3 @@ def _restore(
     clock.step, clock.elapsed_s = progress["step"], progress["elapsed_s"]
     if ema is not None:
         ema.restore(load_extra(path))
-
-
-def _training_facts(config: TrainConfig, source: SampleSource, clock: Clock) -> dict[str, Any]:
-    return {
-        "config": asdict(config),
-        "data": source.description,
-        "progress": asdict(clock),
-        "versions": versions(),
-        "device": "cuda" if torch.cuda.is_available() else "cpu",
-    }

@@ -53,8 +53,9 @@ class Loop:
     clock: Clock
     batches: Batches
     validation: Validation | None
+    save: Callable[[], None]
 
-    def run(self, out: Path, *, save: Callable[[], None]) -> None:
+    def run(self, out: Path) -> None:
         """Step until the clock says so; log, validate and save in between."""
         self.training.train()
         main = self.fabric.is_global_zero
@@ -72,8 +73,8 @@ class Loop:
                 if self.validation is not None and logbook is not None:
                     with nullcontext() if self.ema is None else self.ema.applied():
                         self.validation.look(self.clock.step, self.model, logbook)
-                if self.clock.step % self.config.save_every == 0:
-                    save()
+                if main and self.clock.step % self.config.save_every == 0:
+                    self.save()
 
     def _share(self) -> float:
         """Every process must stop at the same step, and clocks differ."""
