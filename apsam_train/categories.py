@@ -66,3 +66,10 @@ def label_of(name: str) -> int:
     if name in SUPERCLASS:
         return category_id(name)
     return len(CLASSES) + SUPERCLASSES.index(name) if name in SUPERCLASSES else UNKNOWN
+
+
+def superclass_label(label: int) -> int:
+    """What a label says of the superclass alone: 31 to 40; none (0) and `UNKNOWN` say the same."""
+    if not 0 < label < len(CLASSES):
+        return label
+    return len(CLASSES) + SUPERCLASSES.index(SUPERCLASS[CLASSES[label]])

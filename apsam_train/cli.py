@@ -17,6 +17,7 @@ COMMANDS = {
     "merge": ("apsam_train.merge", "make one whole checkpoint of a delta and its SAM file"),
     "annotate": ("apsam_train.annotate.command", "rounds of model-assisted masks"),
     "evaluate": ("apsam_train.evaluate.command", "score a checkpoint, bundle or server"),
+    "labels": ("apsam_train.labels.command", "score, compare and question category labels"),
     "ablate": ("apsam_train.ablate.command", "train and score without EAE, APG, both"),
 }
 

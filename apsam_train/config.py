@@ -23,8 +23,9 @@ class TrainConfig:
     Prompts: batch_size in images over all devices, prompts_per_image objects each; apg_start: share
     of the training after which every other step trains the decode on adaptive points; apg: the
     generator in training; box_share: share of the steps that prompt with boxes.
-    Categories: category_weight > 0 trains a category head; negatives_per_image: clicks beside all
-    objects, whose category is none.
+    Categories: category_weight > 0 trains a category head; category_labels: "coarse" tells it no
+    more than superclasses (paper 9); negatives_per_image: clicks beside all objects, whose category
+    is none.
     Machine: devices, 0 for all there are; precision "auto" is the best the device has; accumulate:
     passes that make one step; checkpointing: compute activations twice instead of keeping them;
     ema_decay > 0 keeps an average of the weights, which is what the run hands over.
@@ -41,6 +42,7 @@ class TrainConfig:
     prompts_per_image: int = 4
     negatives_per_image: int = 0
     category_weight: float = 0.0
+    category_labels: Literal["fine", "coarse"] = "fine"
     box_share: float = 0.0
     learning_rate: float = 1e-5
     weight_decay: float = 0.01

@@ -94,6 +94,7 @@ def _loader(
             side=preset(config.preset).side,
             num_prompts=config.prompts_per_image,
             num_negatives=config.negatives_per_image,
+            coarse_labels=config.category_labels == "coarse",
             augment=config.augment,
             seed=config.seed,
         ),

@@ -9,6 +9,10 @@ from types import TracebackType
 from tqdm import tqdm
 
 
+_QUIET_S = 2.0
+"""Least time between two plain lines."""
+
+
 class Progress:
     """Shows a share from 0 to 1 with a short message, on standard error. quiet: shows nothing, for
     all processes but one."""
@@ -19,6 +23,7 @@ class Progress:
         self._warned = False
         self._bar: tqdm[None] | None = None
         self._printed = -1
+        self._next_s = 0.0
         self._started = time.monotonic()
 
     def __enter__(self) -> Progress:
@@ -43,9 +48,12 @@ class Progress:
         if self._bar is not None:
             self._bar.set_postfix_str(message, refresh=False)
             self._bar.update(min(1.0, share) - self._bar.n)
-        elif int(share * 10) > self._printed:
+            return
+        elapsed = time.monotonic() - self._started
+        due = elapsed >= self._next_s or share >= 1
+        if int(share * 10) > self._printed and due:
             self._printed = int(share * 10)
-            elapsed = time.monotonic() - self._started
+            self._next_s = elapsed + _QUIET_S
             print(f"{self._label}: {share:4.0%} {elapsed:5.0f} s  {message}", file=sys.stderr)
 
     def warn_once(self, message: str) -> None:

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 
 from apsam_serve.contract.preprocess import MASK_STRIDE, LetterBox, letterbox
 from apsam_serve.contract.prompts import Box
+from apsam_train.categories import superclass_label
 from apsam_train.data.augment import random_view
 from apsam_train.data.problems import Problem, UnusableSampleError
 from apsam_train.data.sample import Sample, SampleSource
@@ -67,11 +68,14 @@ class TrainingSet(Dataset[Loaded]):
         augment: bool,
         seed: int,
         num_negatives: int = 0,
+        coarse_labels: bool = False,
     ) -> None:
+        """coarse_labels: of every object only the superclass is told."""
         self._source = source
         self._side = side
         self._num_prompts = num_prompts
         self._num_negatives = num_negatives
+        self._coarse_labels = coarse_labels
         self._augment = augment
         self._seed = seed
 
@@ -90,7 +94,7 @@ class TrainingSet(Dataset[Loaded]):
         instances = [sample.instances[i] for i in chosen]
         clicks = [random_point(one.mask, rng) for one in instances]
         clicks += self._beside(sample, rng)
-        labels = [self._source.label_of(one.category) for one in instances]
+        labels = [self._label(one.category) for one in instances]
         target = np.stack([coverage(one.mask, frame) for one in instances])
         boxes = np.stack([_corners(one.mask) for one in instances])
         load_s = [read - started, varied - read, time.perf_counter() - varied]
@@ -105,6 +109,10 @@ class TrainingSet(Dataset[Loaded]):
             draw=torch.tensor(epoch * len(self._source) + position),
         )
         return Loaded(item=item, load_s=torch.tensor(load_s), problems=tuple(problems))
+
+    def _label(self, category: str) -> int:
+        label = self._source.label_of(category)
+        return superclass_label(label) if self._coarse_labels else label
 
     def _with_objects(self, wanted: int) -> tuple[int, Sample, list[Problem]]:
         """The wanted sample, or the next one that can be read and has objects, and what was wrong

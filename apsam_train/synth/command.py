@@ -16,7 +16,7 @@ from apsam_serve.contract.folders import new_folder
 from apsam_train.errors import ConfigError
 from apsam_train.progress import Progress
 
-from .generator import SynthConfig, generate
+from .generator import SCENES, SynthConfig, generate
 from .palettes import PALETTES
 from .writer import write_annotations, write_image
 
@@ -39,6 +39,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder")
     parser.add_argument("--num-images", type=int, required=True, metavar="N")
     parser.add_argument("--seed", type=int, required=True, metavar="S")
+    parser.add_argument(
+        "--scene", choices=SCENES, default="bags", help="bags, or plain shapes to learn first"
+    )
     parser.add_argument("--side", type=int, default=512, help="image side in pixels")
     parser.add_argument("--energy", action="store_true", help="also 16-bit high/low PNG pairs")
     parser.add_argument(
@@ -65,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
     _require("--workers", workers, 1)
     palettes = tuple(name.strip() for name in args.palettes.split(",") if name.strip())
     config = SynthConfig(
+        scene=args.scene,
         side=args.side,
         palettes=palettes,
         num_instances=_range("--threats", args.threats),

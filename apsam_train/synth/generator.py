@@ -1,6 +1,7 @@
 """One synthetic image per (seed, index): scene, physics, scanner, colour, truth."""
 
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from apsam_train.errors import ConfigError
 from .canvas import visible
 from .materials import MATERIALS
 from .palettes import PALETTES, colourise
+from .plain import plain_shapes
 from .scanner import ScannerConfig, scan
 from .scene import PlacedThreat, compose
 from .spectrum import MAX_BINS, spectrum
@@ -18,6 +20,10 @@ from .transmission import transmission_images
 GENERATOR_VERSION = "1"
 MIN_SIDE, MAX_SIDE = 128, 2048
 MAX_INSTANCES = 20
+Scene = Literal["bags", "shapes"]
+SCENES: tuple[str, ...] = get_args(Scene)
+SHAPE = "Shape"
+"""Category of plain shapes, outside Table 7."""
 # Other matter counts as overlap from -ln T = 0.1 at 60 keV, about 5 mm of water: the bag's own
 # skin stays below, a folded shirt does not.
 _OVERLAP_ATTENUATION = 0.1
@@ -26,8 +32,11 @@ _OVERLAP_ENERGY_KEV = 60.0
 
 @dataclass(frozen=True, kw_only=True)
 class SynthConfig:
-    """What to draw. `num_instances` is (least, most) threats; `clutter` scales harmless things."""
+    """What to draw. `scene`: "bags", or "shapes" (see `plain`); `num_instances` is (least, most)
+    threats or shapes; `clutter` scales harmless things, or the background behind shapes; palettes
+    and physics are those of bags."""
 
+    scene: Scene = "bags"
     side: int = 512
     palettes: tuple[str, ...] = tuple(PALETTES)
     num_instances: tuple[int, int] = (2, 6)
@@ -40,6 +49,8 @@ class SynthConfig:
             raise ConfigError(
                 f"side is {self.side}: expected {MIN_SIDE} to {MAX_SIDE} pixels; 512 is usual"
             )
+        if self.scene not in SCENES:
+            raise ConfigError(f"scene is {self.scene!r}: expected one of {', '.join(SCENES)}")
         unknown = [name for name in self.palettes if name not in PALETTES]
         if unknown or not self.palettes:
             raise ConfigError(
@@ -89,6 +100,8 @@ def generate(*, seed: int, index: int, config: SynthConfig = _DEFAULT) -> Synthe
     if seed < 0 or index < 0:
         raise ConfigError(f"seed is {seed}, index is {index}: expected 0 or more for both")
     rng = np.random.default_rng([seed, index])
+    if config.scene == "shapes":
+        return _shapes(config, rng)
     palette = str(rng.choice(list(config.palettes)))
     scene = compose(config.side, config.num_instances, config.clutter, rng)
     shape = (config.side, config.side)
@@ -99,6 +112,30 @@ def generate(*, seed: int, index: int, config: SynthConfig = _DEFAULT) -> Synthe
     attenuation = _attenuation(scene.canvas.layers, shape)
     instances = tuple(_truth(threat, attenuation) for threat in scene.threats)
     return SyntheticImage(rgb=rgb, high=high, low=low, palette=palette, instances=instances)
+
+
+def _shapes(config: SynthConfig, rng: np.random.Generator) -> SyntheticImage:
+    rgb, masks = plain_shapes(
+        side=config.side, num_instances=config.num_instances, texture=config.clutter, rng=rng
+    )
+    covered = np.zeros(rgb.shape[:2], np.int64)
+    for mask in masks:
+        covered += mask
+    return SyntheticImage(
+        rgb=rgb,
+        high=rgb.max(axis=2).astype(np.uint16) * 257,
+        low=rgb.min(axis=2).astype(np.uint16) * 257,
+        palette="none",
+        instances=tuple(
+            SyntheticInstance(
+                category=SHAPE,
+                mask=mask,
+                materials=(),
+                overlap=round(float((covered[mask] > 1).mean()), 4),
+            )
+            for mask in masks
+        ),
+    )
 
 
 def _attenuation(

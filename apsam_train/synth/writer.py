@@ -13,7 +13,7 @@ from pycocotools import mask as coco_mask
 
 from apsam_train.categories import CATEGORIES, SUPERCLASS, category_id
 
-from .generator import GENERATOR_VERSION, SynthConfig, SyntheticImage
+from .generator import GENERATOR_VERSION, SHAPE, SynthConfig, SyntheticImage
 
 # Noise has no repeats to find: Huffman codes alone cost 3 % more bytes in colour, fewer in 16 bits,
 # and save a quarter (colour) to a half (16 bits) of the encoding time (measured).
@@ -68,8 +68,8 @@ def write_annotations(
         "images": images,
         "annotations": annotations,
         "categories": [
-            {"id": category_id(name), "name": name, "supercategory": SUPERCLASS[name]}
-            for name in CATEGORIES
+            {"id": _id(name), "name": name, "supercategory": SUPERCLASS.get(name, "")}
+            for name in ((SHAPE,) if config.scene == "shapes" else CATEGORIES)
         ],
     }
     (folder / "annotations.json").write_text(json.dumps(document), encoding="utf-8")
@@ -80,7 +80,7 @@ def _annotation(
 ) -> dict[str, Any]:
     rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
     return {
-        "category_id": category_id(category),
+        "category_id": _id(category),
         "segmentation": {"size": list(mask.shape), "counts": rle["counts"].decode("ascii")},
         "area": int(np.count_nonzero(mask)),
         "bbox": [float(value) for value in coco_mask.toBbox(rle)],
@@ -88,6 +88,11 @@ def _annotation(
         "overlap": overlap,
         "materials": list(materials),
     }
+
+
+def _id(category: str) -> int:
+    """As in Table 7; plain shapes stand beyond its superclasses."""
+    return 100 if category == SHAPE else category_id(category)
 
 
 def _write_png(path: Path, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> None:

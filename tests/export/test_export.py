@@ -341,6 +341,7 @@ def test_a_bundle_is_scored_like_its_checkpoint(
         out = tmp_path / f"{target.name}.json"
         command = ["evaluate", str(target), "--data", str(blocks_dataset), "--seeds", "0"]
         assert train_main([*command, "--out", str(out)]) == 0
-        protocols = json.loads(out.read_text())["protocols"]
+        (row,) = json.loads(out.read_text())["rows"]
+        protocols = row["protocols"]
         figures.append([protocols[name]["miou"] for name in sorted(protocols)])
     assert figures[0] == pytest.approx(figures[1], abs=1e-3)

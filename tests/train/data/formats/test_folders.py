@@ -115,14 +115,18 @@ def test_a_mask_of_classes_is_refused(root: Path) -> None:
         problems(root, strict=True)
 
 
-@pytest.mark.parametrize("damage", ["size", "bytes"])
-def test_a_mask_that_does_not_fit_or_is_cut_off_costs_one_sample(root: Path, damage: str) -> None:
+@pytest.mark.parametrize(
+    ("damage", "kind"), [("size", "size differs from annotation"), ("bytes", "bad annotation")]
+)
+def test_a_mask_that_does_not_fit_or_is_cut_off_costs_one_sample(
+    root: Path, damage: str, kind: str
+) -> None:
     file = root / "masks" / "a.png"
     if damage == "size":
         write_pixels(file, two_objects()[:, :30])
     else:
         file.write_bytes(file.read_bytes()[:50])
-    assert problems(root) == (["images/b.jpg"], {"bad annotation": 1})
+    assert problems(root) == (["images/b.jpg"], {kind: 1})
     with pytest.raises(DatasetError, match=r"a\.png"):
         problems(root, strict=True)
 

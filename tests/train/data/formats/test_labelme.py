@@ -136,7 +136,7 @@ def test_a_corrupt_file_costs_one_sample(root: Path, text: str, detail: str) -> 
 
 def test_outlines_of_a_picture_of_another_size_are_not_used(root: Path) -> None:
     with_shapes(root, polygon("Gun"), imageWidth=80, imageHeight=60)
-    assert problems(root) == (["b.jpg"], {"bad annotation": 1})
+    assert problems(root) == (["b.jpg"], {"size differs from annotation": 1})
     with pytest.raises(DatasetError, match=r"a\.json is for an image of 80 x 60 .* has 40 x 30"):
         problems(root, strict=True)
 
