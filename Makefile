@@ -39,3 +39,4 @@ proto: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m bench.apg
+	$(BIN)/python -m bench.near_duplicates

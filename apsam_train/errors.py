@@ -24,6 +24,6 @@ class DatasetError(ApsamError):
 
 
 class ConfigError(InvalidInputError):
-    """Raised by `apsam_train.config`, `synth` and `evaluate`; the message names the option."""
+    """Raised by commands and `apsam_train.config`; the message names the option."""
 
     reason = "BAD_CONFIG"

@@ -8,7 +8,6 @@ from types import TracebackType
 
 from tqdm import tqdm
 
-
 _QUIET_S = 2.0
 """Least time between two plain lines."""
 

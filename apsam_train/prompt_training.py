@@ -93,8 +93,7 @@ class PromptTraining(nn.Module):
             if asked is Asked.APG:
                 with torch.no_grad():
                     first = decode(*_clicks(points))
-                best = first.logits[torch.arange(len(first.iou)), first.iou.argmax(dim=1)]
-                points = self._adaptive(best, points, item)
+                points = self._adaptive(_best(first), points, item)
             decoded = decode(*_clicks(points))
 
         def of_objects(values: Tensor) -> Tensor:
@@ -128,6 +127,12 @@ class PromptTraining(nn.Module):
             if found.branch != "empty":
                 points[i] = found.points
         return torch.from_numpy(points.astype(np.float32)).to(clicks.device)
+
+
+def _best(decoded: Decoded) -> Tensor:
+    """The mask of highest predicted IoU of every prompt: [P, L, L]."""
+    prompts = torch.arange(len(decoded.iou), device=decoded.iou.device)
+    return decoded.logits[prompts, decoded.iou.argmax(dim=1)]
 
 
 def _clicks(points: Tensor) -> tuple[Tensor, Tensor]:
