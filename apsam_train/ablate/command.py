@@ -14,18 +14,23 @@ from typing import Any
 import torch
 
 from apsam_train.ablate.arms import ARMS, PROTOCOLS, Arm
+from apsam_train.ablate.diagnosis import diagnose
 from apsam_train.ablate.report import report, verdict
+from apsam_train.checkpoint import load_checkpoint
 from apsam_train.config import TrainConfig, read_config
 from apsam_train.data import formats, options
 from apsam_train.data.dataset import ImageDataset
 from apsam_train.data.problems import ProblemLog
 from apsam_train.errors import CheckpointError
-from apsam_train.evaluate.command import evaluate, parse_seeds, write_picture
+from apsam_train.evaluate.command import parse_seeds, write_picture
 from apsam_train.evaluate.protocols import PROTOCOLS as ALL_PROTOCOLS
-from apsam_train.evaluate.score import Asking
+from apsam_train.evaluate.score import Asking, score
 from apsam_train.evaluate.sheet import Method, comparison, energy_maps
 from apsam_train.evaluate.sources import open_segmenter
+from apsam_train.evaluate.summary import figures
 from apsam_train.fit import FINAL, fit
+from apsam_train.progress import Progress
+from apsam_train.segmenter import TorchSegmenter
 
 _PROMPT_SEED = 0
 """Prompts are the same for all arms and training seeds: differences are the models'."""
@@ -120,12 +125,25 @@ def _one(
             problems=log,
         )
     trained_s = time.monotonic() - started
-    segmenter = open_segmenter(str(folder / FINAL), sam=args.sam)
-    askings = [Asking(protocol=name, seed=_PROMPT_SEED) for name in PROTOCOLS]
-    result = evaluate(segmenter, test, askings=askings, log=log) | {"trained_s": trained_s}
-    segmenter.close()
+    result = _scored(args, arm, folder / FINAL, test, log) | {"trained_s": trained_s}
     result_file.write_text(json.dumps(result, indent=2) + "\n")
     return result
+
+
+def _scored(
+    args: argparse.Namespace, arm: Arm, checkpoint: Path, test: ImageDataset, log: ProblemLog
+) -> dict[str, Any]:
+    model, _ = load_checkpoint(checkpoint, sam=args.sam)
+    askings = [Asking(protocol=name, seed=_PROMPT_SEED) for name in PROTOCOLS]
+    own = Asking(protocol=arm.protocol, seed=_PROMPT_SEED)
+    with Progress(f"score {arm.title}") as bar:
+
+        def show(done: int) -> None:
+            bar.show(done / len(test), test.description)
+
+        scores = score(TorchSegmenter(model), test, askings, log=log, on_image=show)
+    found = diagnose(model, test, scores, energy=arm.energy, asking=own)
+    return figures(scores) | {"diagnosis": found}
 
 
 def _facts(

@@ -28,6 +28,9 @@ def report(results: Results, *, facts: Mapping[str, str]) -> str:
         _matrix(results),
         "## Where the difference lies",
         _by_group(results),
+        "## Why",
+        _adaptive_points(results),
+        _energy_query(results),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -86,6 +89,51 @@ def _by_group(results: Results) -> str:
         for group in first[kind]:
             values = " | ".join(f"{_group(results, arm, kind, group):.2f}" for arm in ARMS)
             lines.append(f"| {kind} {group} | {values} |")
+    return "\n".join(lines)
+
+
+def _adaptive_points(results: Results) -> str:
+    lines = [
+        "Adaptive points work on the first mask. The same clicks, grouped by the IoU of their own",
+        "mask; mean IoU % of that mask and of the one after adaptive points, all seeds together:",
+        "",
+        "| first mask's IoU | method | objects | click | adaptive points | gain |",
+        "|---|---|---|---|---|---|",
+    ]
+    for arm in (arm for arm in ARMS if arm.apg):
+        groups = [one["diagnosis"]["by_first_mask"] for one in results[arm.name]]
+        for low in sorted({group["from"] for seed in groups for group in seed}):
+            parts = [group for seed in groups for group in seed if group["from"] == low]
+            counts = [part["num_objects"] for part in parts]
+            click, apg = (
+                100 * float(np.average([part[key] for part in parts], weights=counts))
+                for key in ("click", "apg")
+            )
+            span = f"{low:.2f} to {parts[0]['to']:.2f}"
+            figures = f"{sum(counts)} | {click:.2f} | {apg:.2f} | {apg - click:+.2f}"
+            lines.append(f"| {span} | {arm.title} | {figures} |")
+    return "\n".join(lines)
+
+
+def _energy_query(results: Results) -> str:
+    lines = [
+        "The energy query of a trained model set to zero afterwards, and where its attention lies",
+        "(a share of the area equal to that of the attention would be chance):",
+        "",
+        "| method | mIoU % | without query | attention % | area % | peaks on objects % |",
+        "|---|---|---|---|---|---|",
+    ]
+    for arm in (arm for arm in ARMS if arm.energy):
+        found = [one["diagnosis"] for one in results[arm.name]]
+        values = [
+            float(np.mean(_figures(results, arm.name, "miou"))),
+            100 * float(np.mean([one["miou_without_query"] for one in found])),
+            *(
+                100 * float(np.mean([one["attention"][key] for one in found]))
+                for key in ("attention", "area", "peaks")
+            ),
+        ]
+        lines.append(_row(arm.title, *values))
     return "\n".join(lines)
 
 

@@ -21,7 +21,7 @@ from apsam_train.evaluate.protocols import PROTOCOLS
 from apsam_train.evaluate.score import Asking, score
 from apsam_train.evaluate.sheet import Method, comparison, energy_maps
 from apsam_train.evaluate.sources import open_segmenter
-from apsam_train.evaluate.summary import breakdown, over_seeds, summarise
+from apsam_train.evaluate.summary import figures
 from apsam_train.progress import Progress
 
 
@@ -100,20 +100,14 @@ def evaluate(
     askings: Sequence[Asking],
     log: ProblemLog | None = None,
 ) -> dict[str, Any]:
-    """{"num_instances", "protocols": {name: `over_seeds` and `breakdown`}}."""
+    """Score and average: what `figures` says."""
     with Progress("evaluate") as bar:
 
         def show(done: int) -> None:
             bar.show(done / len(source), source.description)
 
         scores = score(segmenter, source, askings, log=log, on_image=show)
-    names = list(dict.fromkeys(asking.protocol for asking in askings))
-    protocols = {}
-    for name in names:
-        of_name = [scores[asking] for asking in askings if asking.protocol == name]
-        protocols[name] = over_seeds([summarise(one) for one in of_name])
-        protocols[name]["breakdown"] = breakdown([s for one in of_name for s in one])
-    return {"num_instances": len(scores[askings[0]]), "protocols": protocols}
+    return figures(scores)
 
 
 def _draw(

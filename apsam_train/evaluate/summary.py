@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from apsam_train.evaluate.score import InstanceScore
+from apsam_train.evaluate.score import Asking, InstanceScore
 
 _SIZES = (("small", 32**2), ("medium", 96**2))
 """Upper limits in pixels of the image, as COCO has them; all above is large."""
@@ -44,14 +44,24 @@ def summarise(scores: Sequence[InstanceScore]) -> Summary:
     )
 
 
+def figures(scores: Mapping[Asking, Sequence[InstanceScore]]) -> dict[str, Any]:
+    """{"num_instances", "protocols": {name: `over_seeds` and its `breakdown`}}."""
+    protocols = {}
+    for name in dict.fromkeys(asking.protocol for asking in scores):
+        by_seed = [part for asking, part in scores.items() if asking.protocol == name]
+        protocols[name] = over_seeds([summarise(part) for part in by_seed])
+        protocols[name]["breakdown"] = breakdown([one for part in by_seed for one in part])
+    return {"num_instances": len(next(iter(scores.values()))), "protocols": protocols}
+
+
 def over_seeds(summaries: Sequence[Summary]) -> dict[str, Any]:
     """Mean and spread (largest minus smallest) over seeds, and every seed's own figures."""
-    figures: dict[str, Any] = {}
+    means: dict[str, Any] = {}
     for name in ("miou", "dice", "boundary_iou"):
         values = [getattr(summary, name) for summary in summaries]
-        figures[name] = float(np.mean(values))
-        figures[f"{name}_spread"] = float(np.ptp(values))
-    return figures | {"by_seed": [asdict(summary) for summary in summaries]}
+        means[name] = float(np.mean(values))
+        means[f"{name}_spread"] = float(np.ptp(values))
+    return means | {"by_seed": [asdict(summary) for summary in summaries]}
 
 
 def breakdown(scores: Sequence[InstanceScore]) -> dict[str, dict[str, dict[str, float]]]:

@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from apsam_train.ablate.arms import ARMS, PROTOCOLS
+from apsam_train.ablate.diagnosis import attention_on_objects, by_first_mask, without_query
 from apsam_train.ablate.report import report, verdict
 from apsam_train.checkpoint import load_checkpoint
 from apsam_train.cli import main
 from apsam_train.config import read_config
+from apsam_train.data.formats import open_dataset
 from apsam_train.evaluate.paper import MARGIN, TABLE_4
-from apsam_train.models import Preset
+from apsam_train.evaluate.score import Asking, InstanceScore
+from apsam_train.models import APSAM, Preset
 
 
 def result(miou: dict[str, float]) -> dict[str, Any]:
@@ -26,7 +30,14 @@ def result(miou: dict[str, float]) -> dict[str, Any]:
         name: {"miou": value, "dice": value + 0.1, "breakdown": parts}
         for name, value in miou.items()
     }
-    return {"num_instances": 4, "protocols": protocols}
+    found = {
+        "by_first_mask": [
+            {"from": 0.5, "to": 0.75, "num_objects": 4, "click": 0.6, "apg": miou["apg"]}
+        ],
+        "attention": {"attention": 0.5, "area": 0.1, "peaks": 0.8},
+        "miou_without_query": 0.3,
+    }
+    return {"num_instances": 4, "protocols": protocols, "diagnosis": found}
 
 
 def results(both: float, neither: float) -> dict[str, list[dict[str, Any]]]:
@@ -60,6 +71,8 @@ def test_the_page_has_our_mean_and_spread_beside_the_papers_figures() -> None:
     assert "| w/o EAE & APG | 36.00 | 2.00 | 46.00 | 2.00 | 67.87 | 77.45 |" in page
     assert "| apg | w/o EAE | 41.00 | 2.00 |" in page
     assert "| random2 | w/o EAE & APG | 20.00 | 0.00 |" in page
+    assert "| 0.50 to 0.75 | w/ EAE & APG | 8 | 60.00 | 51.00 | -9.00 |" in page
+    assert "| w/ EAE & APG | 51.00 | 30.00 | 50.00 | 10.00 | 80.00 |" in page
 
 
 @pytest.mark.parametrize(
@@ -70,6 +83,34 @@ def test_the_verdict_compares_with_the_papers_margin(both: float, gain: str, hel
     said = verdict(results(both=both, neither=0.35))
     assert gain in said
     assert f"which {held} the paper's margin of +4.96" in said
+
+
+def test_clicks_are_grouped_by_their_own_masks_iou() -> None:
+    def scores(ious: list[float]) -> list[InstanceScore]:
+        same = {"image": "a", "category": "Gun", "area": 9, "overlap": None}
+        return [InstanceScore(**same, iou=i, dice=i, boundary_iou=i) for i in ious]
+
+    found = by_first_mask(
+        {
+            Asking(protocol="random1", seed=0): scores([0.0, 0.2, 0.5, 1.0]),
+            Asking(protocol="apg", seed=0): scores([0.1, 0.5, 0.4, 0.9]),
+        },
+        seed=0,
+    )
+    assert [(g["from"], g["num_objects"]) for g in found] == [(0.0, 2), (0.5, 1), (0.75, 1)]
+    assert (found[0]["click"], found[0]["apg"]) == pytest.approx((0.1, 0.3))
+
+
+def test_attention_and_the_energy_query_are_looked_at(
+    small_model: APSAM, blocks_dataset: Path
+) -> None:
+    source = open_dataset(blocks_dataset).evenly(2)
+    found = attention_on_objects(small_model, source)
+    assert found["area"] == pytest.approx(2 * 400 / (64 * 64), rel=0.25)
+    assert 0 <= found["attention"] <= 1
+    without_query(small_model, source, Asking(protocol="random1", seed=0))
+    image = torch.zeros(1, 64, 64, 3, dtype=torch.uint8)
+    assert not small_model.encode_energy(image)[0].any()
 
 
 @pytest.fixture
