@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict
@@ -16,6 +15,7 @@ from apsam_serve.contract.folders import new_folder
 from apsam_serve.contract.manifest import Manifest, open_bundle, write_manifest
 from apsam_serve.runtime import base
 from apsam_train.checkpoint import Card, load_checkpoint
+from apsam_train.files import sha256_of
 from apsam_train.models import APSAM
 
 
@@ -40,7 +40,7 @@ def export(
             model=model.preset.spec,
             graphs=specs,
             provenance={
-                "checkpoint_sha256": _sha256(checkpoint),
+                "checkpoint_sha256": sha256_of(checkpoint),
                 "training": card.training,
                 "environment": describe(),
             },
@@ -67,8 +67,3 @@ def _gate(model: APSAM, folder: Path) -> Report:
 
 def _card(card: Card) -> str:
     return json.dumps(asdict(card), indent=2) + "\n"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

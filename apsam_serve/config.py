@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from apsam_serve.contract.cpus import num_cpus
 from apsam_serve.contract.images import MAX_PIXELS
 from apsam_serve.engine.batcher import Limits
 from apsam_serve.errors import InvalidInputError
@@ -59,7 +60,7 @@ def check(config: ServeConfig) -> None:
 def resolve(config: ServeConfig) -> ServeConfig:
     """The same settings with every AUTO replaced: all cores, and a quarter of the memory for held
     images, at most 2 GiB."""
-    cores = len(os.sched_getaffinity(0))
+    cores = num_cpus()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return replace(
         config,

@@ -9,7 +9,6 @@ delta: it leaves out SAM's own weights (see `delta`).
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -24,11 +23,13 @@ from torch.optim import Optimizer
 from apsam_train.categories import CATEGORIES
 from apsam_train.delta import Base, check_base, check_frozen, load_base, needs_no_base
 from apsam_train.errors import CheckpointError
+from apsam_train.files import whole_file
 from apsam_train.models import APSAM, PRESETS, Preset, build
 from apsam_train.sam_weights import is_sam
 
 FORMAT_VERSION = 1
 _MODEL, _OPTIMISER, _EXTRA = "model.", "optimiser.", "extra."
+_READABLE = 0o644
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +70,9 @@ def save_checkpoint(
     if optimizer is not None:
         tensors |= _optimizer_tensors(optimizer)
     tensors |= {_EXTRA + name: value.contiguous() for name, value in (extra or {}).items()}
-    partial = path.with_name(f".{path.name}.partial")
-    save_file(tensors, partial, metadata={"card": json.dumps(asdict(card))})
-    os.replace(partial, path)
+    with whole_file(path) as partial:
+        save_file(tensors, partial, metadata={"card": json.dumps(asdict(card))})
+        partial.chmod(_READABLE)  # safetensors lets nobody but the owner read what it writes
 
 
 def load_checkpoint(path: Path, *, sam: Path | None = None) -> tuple[APSAM, Card]:

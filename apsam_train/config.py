@@ -72,7 +72,7 @@ def read_config(name: str, overrides: Sequence[str] = ()) -> TrainConfig:
     file = Path(name)
     if file.suffix == ".toml":
         try:
-            text = file.read_text()
+            text = file.read_text(encoding="utf-8")
         except OSError as error:
             raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
         return parse_config(text, source=str(file), overrides=overrides)
@@ -82,7 +82,9 @@ def read_config(name: str, overrides: Sequence[str] = ()) -> TrainConfig:
         raise ConfigError(
             f"config {name!r} is unknown; choose one of {', '.join(known)}, or give a .toml file"
         )
-    return parse_config((folder / f"{name}.toml").read_text(), source=name, overrides=overrides)
+    return parse_config(
+        (folder / f"{name}.toml").read_text(encoding="utf-8"), source=name, overrides=overrides
+    )
 
 
 def parse_config(text: str, *, source: str, overrides: Sequence[str] = ()) -> TrainConfig:

@@ -30,6 +30,7 @@ from apsam_train.devices import make_fabric, resolve
 from apsam_train.ema import Ema
 from apsam_train.errors import CheckpointError, ConfigError
 from apsam_train.feature_cache import FeatureCache
+from apsam_train.files import write_whole
 from apsam_train.loading import Batches
 from apsam_train.models import APSAM, build, with_category_head
 from apsam_train.models.build import preset
@@ -41,6 +42,17 @@ from apsam_train.training_loop import Clock, Loop
 from apsam_train.validation import Validation
 
 LAST, FINAL = "last.safetensors", "model.safetensors"
+_FREE = [
+    "epochs",
+    "devices",
+    "num_workers",
+    "log_every",
+    "save_every",
+    "validate_every",
+    "validation_images",
+    "pictures_every",
+]
+"""What a resumed run may change: how long it goes on, and what does not touch its weights."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -125,12 +137,12 @@ def fit(
         PromptTraining(model, config, features=features), raw_optimizer
     )
     ema = Ema(model, decay=config.ema_decay) if config.ema_decay else None
+    files = _Files(config=config, source=source, out=out, model=model, base=base, ema=ema)
     clock = Clock(
         num_steps=config.epochs * max(1, len(source) // config.batch_size), minutes=minutes
     )
     if resume and (out / LAST).exists():
-        _restore(out / LAST, model, raw_optimizer, ema, clock, base)
-    files = _Files(config=config, source=source, out=out, model=model, base=base, ema=ema)
+        _restore(out / LAST, files, raw_optimizer, clock)
     loop = Loop(
         config=config,
         fabric=fabric,
@@ -179,7 +191,7 @@ class _Files:
         with nullcontext() if self.ema is None else self.ema.applied():
             save_checkpoint(self.out / FINAL, self.model, self._card(clock))
         text = json.dumps(asdict(self._card(clock)), indent=2)
-        (self.out / "card.json").write_text(text + "\n")
+        write_whole(self.out / "card.json", text + "\n")
 
     def _card(self, clock: Clock) -> Card:
         facts = {
@@ -223,16 +235,31 @@ def _first_model(
     return model, base if config.trainable != "all" else None
 
 
-def _restore(
-    path: Path,
-    model: APSAM,
-    optimizer: Optimizer,
-    ema: Ema | None,
-    clock: Clock,
-    base: Base | None,
-) -> None:
-    card = restore_checkpoint(path, model, optimizer, base=base)
+def _check_same(path: Path, card: Card, files: _Files) -> None:
+    """Refuse to go on with other data or another recipe. Raises CheckpointError."""
+    before, data = card.training, files.source.description
+    if before["data"] != data:
+        raise CheckpointError(
+            f"{path} was trained on {before['data']}, not on {data}; resume with the same data, or "
+            "begin a new run from its weights with --start"
+        )
+    config = json.loads(json.dumps(asdict(files.config)))
+    changed = sorted(
+        name
+        for name, value in config.items()
+        if name not in _FREE and before["config"].get(name, value) != value
+    )
+    if changed:
+        raise CheckpointError(
+            f"{path} was trained with another {', '.join(changed)}; resume with the same "
+            "configuration, or begin a new run from its weights with --start"
+        )
+
+
+def _restore(path: Path, files: _Files, optimizer: Optimizer, clock: Clock) -> None:
+    card = restore_checkpoint(path, files.model, optimizer, base=files.base)
+    _check_same(path, card, files)
     progress = card.training["progress"]
     clock.step, clock.elapsed_s = progress["step"], progress["elapsed_s"]
-    if ema is not None:
-        ema.restore(load_extra(path))
+    if files.ema is not None:
+        files.ema.restore(load_extra(path))

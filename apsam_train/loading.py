@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 
@@ -10,6 +9,7 @@ import torch
 from lightning_fabric import Fabric
 from torch.utils.data import DataLoader
 
+from apsam_serve.contract.cpus import num_cpus
 from apsam_train.config import TrainConfig
 from apsam_train.data.problems import ProblemLog
 from apsam_train.data.sample import SampleSource
@@ -18,7 +18,6 @@ from apsam_train.data.training import Loaded, TrainingItem, TrainingSet, collate
 from apsam_train.models.build import preset
 
 _STAGES = ("reading images", "varying views", "building targets")
-_CORES = os.cpu_count() or 1
 _TOO_MUCH = 0.2
 """Share of a step spent waiting for data that is worth a word."""
 
@@ -75,13 +74,13 @@ class Batches(Iterator[TrainingItem]):
         part = float(self._stages_s[worst] / self._stages_s.sum())
         advice = (
             "raise num_workers"
-            if self._num_workers < _CORES
+            if self._num_workers < num_cpus()
             else "store smaller images (apsam-train curate) or take more CPU cores"
         )
         return (
             f"{waited:.0%} of the time is spent waiting for data, most of it on "
             f"{_STAGES[worst]} ({part:.0%}); {advice} (num_workers is {self._num_workers}, "
-            f"cores {_CORES})"
+            f"cores {num_cpus()})"
         )
 
 

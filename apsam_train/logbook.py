@@ -23,7 +23,7 @@ class Logbook:
         self._out = out
 
     def __enter__(self) -> Logbook:
-        self._lines = (self._out / LOG).open("a")
+        self._lines = (self._out / LOG).open("a", encoding="utf-8")
         self._board = SummaryWriter(self._out / "tensorboard")
         return self
 

@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 import cv2
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsam_serve.contract.prompts import Box, Point
+from apsam_train.errors import ConfigError
 
 Rgb = tuple[int, int, int]
 Picture = NDArray[np.uint8]
@@ -38,6 +40,7 @@ _FRAME: Rgb = (200, 200, 200)
 
 _OPACITY = 0.35
 _GAP = 12
+_SHEET_WIDTH = 1600
 _CAPTION = 24
 _TEXT = 15
 _TAG = 13
@@ -59,8 +62,8 @@ class Cell:
     alarm: str = ""
 
 
-def contact_sheet(cells: Sequence[Cell], *, columns: int = 4, width: int = 1600) -> Picture:
-    """All cells in rows of `columns`, `width` pixels wide, one colour per name all over the sheet.
+def contact_sheet(cells: Sequence[Cell], *, columns: int = 4) -> Picture:
+    """All cells in rows of `columns`, 1600 pixels wide, one colour per name all over the sheet.
 
     Raises ValueError without cells.
     """
@@ -68,7 +71,7 @@ def contact_sheet(cells: Sequence[Cell], *, columns: int = 4, width: int = 1600)
         raise ValueError("0 cells; a sheet needs at least one")
     columns = min(columns, len(cells))
     colours = colours_of([[name for name, _ in (*c.masks, *c.boxes)] for c in cells])
-    side = (width - (columns + 1) * _GAP) // columns
+    side = (_SHEET_WIDTH - (columns + 1) * _GAP) // columns
     aspects = [cell.image.shape[0] / cell.image.shape[1] for cell in cells]
     height = round(side * float(np.clip(np.median(aspects), 0.5, 1.25)))
     panels = [
@@ -134,6 +137,22 @@ def panel(
     for tag in tags:
         _draw_tag(drawn, used, tag, colours[tag.name])
     return _captioned(drawn, title, alarm, height, width)
+
+
+def write_picture(file: Path, picture: Picture) -> None:
+    """Write a PNG or a JPEG, by the suffix, and the folder it lies in. Raises ConfigError for
+    another suffix, and for more pixels than the format has room for."""
+    if file.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise ConfigError(f"{file} has no suffix of a picture; name it .png or .jpg")
+    done, data = cv2.imencode(file.suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    if not done:
+        height, width = picture.shape[:2]
+        raise ConfigError(
+            f"{file}: {width} x {height} pixels cannot be one picture of this kind; draw fewer "
+            "panels"
+        )
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(data.tobytes())
 
 
 def colours_of(groups: Sequence[Sequence[str]]) -> dict[str, Rgb]:
@@ -264,10 +283,6 @@ def _shortened(text: str, width: int) -> str:
         kept -= 2
         text = f"{text[: kept // 2 - 1]}...{text[-(kept // 2 - 1) :]}"
     return text
-
-
-def _overlap(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def _luminance(colour: Rgb) -> float:

@@ -6,7 +6,6 @@ positions of blocks that attend over the whole grid. Windowed blocks keep theirs
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import re
 from collections.abc import Iterable, Mapping
@@ -17,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from apsam_train.errors import CheckpointError
+from apsam_train.files import sha256_of
 from apsam_train.models import APSAM, PRESETS, Preset, build
 
 SAM_PARTS = ("image_encoder.", "prompt_encoder.", "mask_decoder.")
@@ -76,8 +76,7 @@ def is_sam(name: str) -> bool:
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file, hexadecimal. Raises CheckpointError."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(path)
     except OSError as error:
         raise CheckpointError(
             f"{path} cannot be read ({error.strerror}); give a file like sam_vit_l_0b3195.pth"

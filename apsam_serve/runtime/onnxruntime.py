@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from apsam_serve.contract.cpus import num_cpus
 from apsam_serve.contract.manifest import GRAPH_NAMES, Bundle, ModelSpec
 from apsam_serve.errors import BackendUnavailableError, BundleError
 from apsam_serve.runtime import signature
@@ -133,7 +133,7 @@ def _provider(device: str) -> str:
 
 def _session_options(threads: int) -> Any:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+    options.intra_op_num_threads = threads or num_cpus()
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL

@@ -21,15 +21,17 @@ from apsam_train.config import TrainConfig, read_config
 from apsam_train.data import formats, options
 from apsam_train.data.dataset import ImageDataset
 from apsam_train.data.problems import ProblemLog
-from apsam_train.errors import CheckpointError
-from apsam_train.evaluate.command import parse_seeds, write_picture
 from apsam_train.evaluate.protocols import PROTOCOLS as ALL_PROTOCOLS
 from apsam_train.evaluate.score import Asking, score
 from apsam_train.evaluate.sheet import Method, comparison, energy_maps
 from apsam_train.evaluate.sources import open_segmenter
 from apsam_train.evaluate.summary import figures
+from apsam_train.experiment import claim_folder
+from apsam_train.files import write_whole
 from apsam_train.fit import FINAL, fit
+from apsam_train.pictures import write_picture
 from apsam_train.progress import Progress
+from apsam_train.sam_weights import file_sha256
 from apsam_train.segmenter import TorchSegmenter
 
 _PROMPT_SEED = 0
@@ -55,7 +57,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do what is not done yet, then write OUT/ablation.{json,md} and sheets."""
     config = read_config(args.config, args.set)
-    seeds = parse_seeds(args.seeds)
+    seeds = options.parse_seeds(args.seeds)
     log = ProblemLog(strict=args.strict)
     source = options.open_from(args, log)
     test = formats.open_dataset(args.test, split=args.test_split, log=log)
@@ -65,8 +67,8 @@ def run(args: argparse.Namespace) -> int:
         for arm in ARMS:
             results[arm.name].append(_one(args, arm, seed, config, source, test, log))
     page = report(results, facts=_facts(args, config, source, test, results))
-    (args.out / "ablation.json").write_text(json.dumps(results, indent=2) + "\n")
-    (args.out / "ablation.md").write_text(page)
+    write_whole(args.out / "ablation.json", json.dumps(results, indent=2) + "\n")
+    write_whole(args.out / "ablation.md", page)
     _draw(args, seeds[0], test)
     print(verdict(results))
     options.tell(log, "ablate")
@@ -78,23 +80,14 @@ def _check_same(
     args: argparse.Namespace, config: TrainConfig, source: ImageDataset, test: ImageDataset
 ) -> None:
     """Refuse to mix runs of two experiments in one folder. Raises CheckpointError."""
+    start = args.start or args.sam
     experiment = {
         "config": repr(config),
         "data": source.description,
         "test": test.description,
-        "start": str(args.start or args.sam or ""),
+        "start": file_sha256(start) if start else "",
     }
-    file = args.out / "experiment.json"
-    if file.exists():
-        before = json.loads(file.read_text())
-        changed = [name for name, value in experiment.items() if before.get(name) != value]
-        if changed:
-            raise CheckpointError(
-                f"{args.out} holds runs of another experiment (other {', '.join(changed)}); "
-                "choose another --out"
-            )
-    args.out.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(experiment, indent=2) + "\n")
+    claim_folder(args.out, experiment)
 
 
 def _one(
@@ -126,7 +119,7 @@ def _one(
         )
     trained_s = time.monotonic() - started
     result = _scored(args, arm, folder / FINAL, test, log) | {"trained_s": trained_s}
-    result_file.write_text(json.dumps(result, indent=2) + "\n")
+    write_whole(result_file, json.dumps(result, indent=2) + "\n")
     return result
 
 
@@ -157,7 +150,7 @@ def _facts(
     minutes = sum(one["trained_s"] for many in results.values() for one in many) / 60
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     return {
-        "command": f"`apsam-train {' '.join(shlex.quote(word) for word in sys.argv[1:])}`",
+        "command": f"`apsam-train {shlex.join(sys.argv[1:])}`",
         "training": f"{source.description}; {config.epochs} epochs of batch {config.batch_size}",
         "test": f"{test.description}, {any_result['num_instances']} objects",
         "start": str(args.start or args.sam or "fresh weights"),

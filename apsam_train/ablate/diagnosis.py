@@ -24,17 +24,22 @@ _LIMITS = (0.25, 0.5, 0.75)
 
 def by_first_mask(
     scores: Mapping[Asking, Sequence[InstanceScore]], *, seed: int
-) -> list[dict[str, float]]:
+) -> list[dict[str, Any]]:
     """IoU of the click's own mask against that after adaptive points, for the same clicks, in
-    groups of the former: [{"from", "to", "num_objects", "click", "apg"}]."""
+    groups of the former and of whether both points lie on the object:
+    [{"from", "to", "both_on", "num_objects", "click", "apg"}]."""
+    adapted = scores[Asking(protocol="apg", seed=seed)]
     first = np.array([s.iou for s in scores[Asking(protocol="random1", seed=seed)]])
-    then = np.array([s.iou for s in scores[Asking(protocol="apg", seed=seed)]])
+    then = np.array([s.iou for s in adapted])
+    on = np.array([s.points_on == 1 for s in adapted])
     groups = []
     for low, high in zip((0.0, *_LIMITS), (*_LIMITS, 1.0), strict=True):
-        chosen = (first >= low) & ((first < high) | (high == 1.0))
-        if chosen.any():
-            means = {"click": float(first[chosen].mean()), "apg": float(then[chosen].mean())}
-            groups.append({"from": low, "to": high, "num_objects": int(chosen.sum())} | means)
+        for both_on in (True, False):
+            chosen = (first >= low) & ((first < high) | (high == 1.0)) & (on == both_on)
+            if chosen.any():
+                span = {"from": low, "to": high, "both_on": both_on}
+                means = {"click": float(first[chosen].mean()), "apg": float(then[chosen].mean())}
+                groups.append(span | {"num_objects": int(chosen.sum())} | means)
     return groups
 
 

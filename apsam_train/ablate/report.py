@@ -94,25 +94,33 @@ def _by_group(results: Results) -> str:
 
 def _adaptive_points(results: Results) -> str:
     lines = [
-        "Adaptive points work on the first mask. The same clicks, grouped by the IoU of their own",
-        "mask; mean IoU % of that mask and of the one after adaptive points, all seeds together:",
+        "Adaptive points work on the first mask, and the farthest pair lies on its outline. The",
+        "same clicks, grouped by the IoU of their own mask and by whether both points lie on the",
+        "object; mean IoU % of the click's own mask and of the one after adaptive points, all",
+        "seeds together:",
         "",
-        "| first mask's IoU | method | objects | click | adaptive points | gain |",
-        "|---|---|---|---|---|---|",
+        "| method | first mask's IoU | points on the object | objects | click | adaptive | gain |",
+        "|---|---|---|---|---|---|---|",
     ]
     for arm in (arm for arm in ARMS if arm.apg):
-        groups = [one["diagnosis"]["by_first_mask"] for one in results[arm.name]]
-        for low in sorted({group["from"] for seed in groups for group in seed}):
-            parts = [group for seed in groups for group in seed if group["from"] == low]
-            counts = [part["num_objects"] for part in parts]
-            click, apg = (
-                100 * float(np.average([part[key] for part in parts], weights=counts))
-                for key in ("click", "apg")
-            )
-            span = f"{low:.2f} to {parts[0]['to']:.2f}"
-            figures = f"{sum(counts)} | {click:.2f} | {apg:.2f} | {apg - click:+.2f}"
-            lines.append(f"| {span} | {arm.title} | {figures} |")
+        groups = [g for one in results[arm.name] for g in one["diagnosis"]["by_first_mask"]]
+        for key in sorted({(g["from"], g["to"], not g["both_on"]) for g in groups}):
+            same = [g for g in groups if (g["from"], g["to"], not g["both_on"]) == key]
+            lines.append(_group_row(arm, same))
     return "\n".join(lines)
+
+
+def _group_row(arm: Arm, groups: Sequence[Mapping[str, Any]]) -> str:
+    """One line of equal groups of several seeds, weighted by their objects."""
+    counts = [group["num_objects"] for group in groups]
+    click, apg = (
+        100 * float(np.average([group[key] for group in groups], weights=counts))
+        for key in ("click", "apg")
+    )
+    span = f"{groups[0]['from']:.2f} to {groups[0]['to']:.2f}"
+    where = "both" if groups[0]["both_on"] else "not both"
+    figures = f"{sum(counts)} | {click:.2f} | {apg:.2f} | {apg - click:+.2f}"
+    return f"| {arm.title} | {span} | {where} | {figures} |"
 
 
 def _energy_query(results: Results) -> str:

@@ -9,9 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from apsam_train.annotate.boxes import box_iou
 from apsam_train.annotate.corrected import read_corrected
-from apsam_train.annotate.digests import sha256_of
 from apsam_train.annotate.documents import (
     Document,
     OutlinedObject,
@@ -21,7 +19,6 @@ from apsam_train.annotate.documents import (
     category_ids,
     category_records,
     image_record,
-    mask_fields,
     read_document,
     read_images,
     read_outlined,
@@ -38,10 +35,11 @@ from apsam_train.annotate.record import (
     now,
     read_finished,
     write_round,
-    write_whole,
 )
-from apsam_train.annotate.rle import box_of_rle
+from apsam_train.data.boxes import box_iou
+from apsam_train.data.rle import box_of_rle, mask_fields
 from apsam_train.errors import ConfigError, DatasetError
+from apsam_train.files import sha256_of, write_whole
 
 UNCHANGED_IOU = 0.99
 """Masks that agree so far are unchanged: tools that go through polygons move a few edge pixels."""
@@ -98,7 +96,13 @@ class _Changes:
     def _add(self, image: RoundImage, one: OutlinedObject, facts: Record) -> None:
         self.counts[facts["change"]] += 1
         self.annotations.append(
-            {"image_id": image.id, "category": one.category, **mask_fields(one.mask), **facts}
+            {
+                "image_id": image.id,
+                "category": one.category,
+                **mask_fields(one.mask),
+                "iscrowd": 0,
+                **facts,
+            }
         )
 
 
@@ -107,7 +111,6 @@ def accept(
     *,
     corrected: Path,
     reviewer: str,
-    accepted_at: str | None = None,
     unchanged_iou: float = UNCHANGED_IOU,
 ) -> Review:
     """Record a corrected COCO file as the next review of a round; the proposals stay as they are.
@@ -135,7 +138,7 @@ def accept(
     review = Review(
         number=number,
         reviewer=reviewer,
-        accepted_at=accepted_at or now(),
+        accepted_at=now(),
         file=file,
         source=corrected.name,
         source_sha256=sha256_of(corrected),

@@ -10,22 +10,21 @@ from typing import Any
 
 from apsam_serve.contract.folders import new_folder
 from apsam_train.annotate.accept import accepted_objects, require_reviews
-from apsam_train.annotate.digests import sha256_of
 from apsam_train.annotate.documents import (
     OutlinedObject,
     category_ids,
     category_records,
     image_file,
-    mask_fields,
     read_document,
     read_images,
     to_text,
 )
 from apsam_train.annotate.record import PROPOSALS
-from apsam_train.annotate.rle import to_rle
 from apsam_train.data.dataset import ImageDataset, usable_samples
 from apsam_train.data.problems import ProblemLog
+from apsam_train.data.rle import mask_fields, to_rle
 from apsam_train.errors import DatasetError
+from apsam_train.files import sha256_of
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -157,6 +156,7 @@ def _document(
                     "image_id": number,
                     "category_id": ids[one.category],
                     **mask_fields(one.mask),
+                    "iscrowd": 0,
                 }
             )
     return {

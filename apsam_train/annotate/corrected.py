@@ -16,8 +16,8 @@ import numpy as np
 
 from apsam_train.annotate.documents import OutlinedObject, Record, RoundImage
 from apsam_train.annotate.matching import match_images
-from apsam_train.annotate.rle import to_rle
 from apsam_train.data.files import read_json
+from apsam_train.data.rle import to_rle
 from apsam_train.data.shapes import decode_segmentation
 from apsam_train.errors import DatasetError
 

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsam_serve.contract.masks import mask_iou
-from apsam_train.annotate.boxes import box_iou, box_of, from_bbox
 from apsam_train.annotate.documents import Record, read_document
 from apsam_train.annotate.record import PROPOSALS
-from apsam_train.annotate.rle import to_rle
 from apsam_train.annotate.work_list import worst_first
+from apsam_train.data.boxes import from_bbox, mask_box_iou
+from apsam_train.data.rle import to_rle
 from apsam_train.data.sample import Instance
 from apsam_train.data.shapes import decode_segmentation
 
@@ -110,7 +110,7 @@ def unsteady(mask: NDArray[np.bool_], jitter: int, rng: np.random.Generator) -> 
 def _truth_of(one: Record, instances: Sequence[Instance]) -> NDArray[np.bool_]:
     """The object whose box was proposed on."""
     known = from_bbox(one["known_box"])
-    return max(instances, key=lambda instance: box_iou(box_of(instance.mask), known)).mask
+    return max(instances, key=lambda instance: mask_box_iou(instance.mask, known)).mask
 
 
 def _proposed(one: Record, target: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], float]:

@@ -1,17 +1,11 @@
-"""SHA-256 of files: which model proposed, which image it was, which correction came back."""
+"""Which model proposed, told by a digest."""
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from apsam_serve.contract.manifest import MANIFEST_NAME
-
-
-def sha256_of(file: Path) -> str:
-    """Hex digest of a file."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+from apsam_train.files import sha256_of
 
 
 def model_sha256(target: str) -> str | None:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from apsam_serve.contract.prompts import Box
-from apsam_train.annotate.boxes import from_bbox, to_bbox
 from apsam_train.annotate.record import RECORD
-from apsam_train.annotate.rle import Rle, area_of, box_of_rle
 from apsam_train.categories import CATEGORIES, SUPERCLASS
+from apsam_train.data.boxes import from_bbox
 from apsam_train.data.files import read_json
+from apsam_train.data.rle import Rle
 from apsam_train.errors import DatasetError
 
 Document = dict[str, Any]
@@ -68,16 +68,6 @@ def category_records(ids: Mapping[str, int]) -> list[Record]:
         {"id": number, "name": name, "supercategory": SUPERCLASS.get(name, name)}
         for name, number in ids.items()
     ]
-
-
-def mask_fields(mask: Rle) -> Record:
-    """The fields of an annotation that follow from its mask."""
-    return {
-        "segmentation": mask,
-        "area": area_of(mask),
-        "bbox": to_bbox(box_of_rle(mask)),
-        "iscrowd": 0,
-    }
 
 
 def image_record(image: RoundImage) -> Record:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsam_serve.contract.prompts import Box
-from apsam_train.annotate.boxes import box_of
+from apsam_train.data.boxes import mask_box
 from apsam_train.data.sample import Sample
 
 
@@ -33,9 +33,7 @@ def finished_objects(sample: Sample, *, refine: bool) -> list[KnownObject]:
 
 
 def _with_masks(sample: Sample) -> list[KnownObject]:
-    found = []
-    for instance in sample.instances:
-        box = box_of(instance.mask)
-        assert box is not None, "an empty mask is left out when a sample is read"
-        found.append(KnownObject(category=instance.category, box=box, rough=instance.mask))
-    return found
+    return [
+        KnownObject(category=one.category, box=mask_box(one.mask), rough=one.mask)
+        for one in sample.instances
+    ]

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from apsam_train.annotate.boxes import box_iou
 from apsam_train.annotate.documents import OutlinedObject, ProposedObject
-from apsam_train.annotate.rle import box_of_rle, iou_table
+from apsam_train.data.boxes import box_iou
+from apsam_train.data.rle import box_of_rle, iou_table
 from apsam_train.errors import DatasetError
 
 LEAST_IOU = 0.1

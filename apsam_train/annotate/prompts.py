@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from apsam_serve.contract.preprocess import MASK_STRIDE, LetterBox
 from apsam_serve.contract.prompts import MAX_PROMPTS, Point, Prompt
 from apsam_serve.contract.segmenter import EncodedImage, Segmentation, StrategyName
-from apsam_train.annotate.boxes import box_iou, box_of
 from apsam_train.annotate.known import KnownObject
+from apsam_train.data.boxes import mask_box_iou
 from apsam_train.data.training import coverage, random_point
 from apsam_train.errors import ConfigError
 
@@ -118,7 +118,7 @@ def _answers(
             known=one,
             mask=answer.mask,
             score=float(answer.score),
-            box_iou=box_iou(box_of(answer.mask), one.box),
+            box_iou=mask_box_iou(answer.mask, one.box),
             prompt=way,
         )
         for one, answer in zip(known, answers, strict=True)

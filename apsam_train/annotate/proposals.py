@@ -12,26 +12,25 @@ import numpy as np
 
 from apsam_serve.contract.segmenter import Segmenter
 from apsam_serve.errors import InvalidImageError
-from apsam_train.annotate.boxes import to_bbox
-from apsam_train.annotate.digests import sha256_of
 from apsam_train.annotate.documents import (
     Document,
     RoundImage,
     category_ids,
     category_records,
     image_record,
-    mask_fields,
 )
 from apsam_train.annotate.flags import Thresholds, flags_of
 from apsam_train.annotate.journal import Line
 from apsam_train.annotate.known import finished_objects, known_objects
 from apsam_train.annotate.prompts import Proposal, as_it_is, outline
 from apsam_train.annotate.record import Proposed
-from apsam_train.annotate.rle import iou_table, pair_iou, to_rle
+from apsam_train.data.boxes import to_bbox
 from apsam_train.data.dataset import ImageDataset
 from apsam_train.data.entry import Entry
-from apsam_train.data.problems import Problem, ProblemKind, UnusableSampleError
+from apsam_train.data.problems import Problem, ProblemKind, UnusableSampleError, problem_of
+from apsam_train.data.rle import iou_table, mask_fields, pair_iou, to_rle
 from apsam_train.data.sample import Sample
+from apsam_train.files import sha256_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,13 +159,10 @@ def proposals_document(lines: list[Line], proposed: Proposed) -> Document:
 def _outline_fields(item: Mapping[str, Any]) -> dict[str, Any]:
     """COCO's fields; an empty proposal keeps its known box, so that tools show where to draw."""
     if item["mask"] is not None:
-        return mask_fields(item["mask"])
+        return mask_fields(item["mask"]) | {"iscrowd": 0}
     return {"segmentation": [], "area": 0, "bbox": item["known_box"], "iscrowd": 0}
 
 
 def problems_of(line: Line) -> list[Problem]:
     """The problems that a line records."""
-    return [
-        Problem(kind=ProblemKind(p["kind"]), where=p["where"], detail=p["detail"])
-        for p in line["problems"]
-    ]
+    return [problem_of(values) for values in line["problems"]]

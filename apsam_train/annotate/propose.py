@@ -30,12 +30,12 @@ from apsam_train.annotate.record import (
     now,
     read_round,
     write_round,
-    write_whole,
 )
 from apsam_train.annotate.work_list import work_list
 from apsam_train.data.dataset import ImageDataset
 from apsam_train.data.problems import ProblemLog
 from apsam_train.errors import ConfigError, DatasetError
+from apsam_train.files import write_whole
 
 
 def propose(

@@ -13,7 +13,6 @@ A round is a folder:
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -22,6 +21,7 @@ from typing import Any
 
 from apsam_train.data.files import read_json
 from apsam_train.errors import DatasetError
+from apsam_train.files import write_whole
 
 FORMAT_VERSION = 1
 RECORD, PROPOSALS, JOURNAL = "round.json", "proposals.json", "proposals.jsonl"
@@ -149,13 +149,6 @@ def read_finished(folder: Path) -> Round:
             "on where it stopped"
         )
     return record
-
-
-def write_whole(file: Path, text: str) -> None:
-    """Write a text file so that a killed run leaves the old one or the new one."""
-    partial = file.with_name(f".{file.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, file)
 
 
 def _review(values: dict[str, Any]) -> Review:

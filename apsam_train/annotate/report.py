@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -33,7 +32,7 @@ def write_report(rounds: Sequence[Path], *, out: Path) -> tuple[Path, Path]:
         "against\nwhat the last review made of them, deleted ones count 0. Box IoU: agreement with "
         "the boxes known\nbeforehand, of the proposals and of the corrected masks. Second opinion: "
         "mIoU of the last review with\nan earlier one by another person.\n\n"
-        f"![mIoU by round]({os.path.relpath(picture, out.parent)})\n"
+        f"![mIoU by round]({picture.name})\n"
     )
     out.write_text(text, encoding="utf-8")
     return out, picture
@@ -46,9 +45,7 @@ def table(records: Mapping[str, Round]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def draw_curves(
-    file: Path, curves: Mapping[str, Sequence[float]], *, first: int, title: str = ""
-) -> None:
+def draw_curves(file: Path, curves: Mapping[str, Sequence[float]], *, first: int) -> None:
     """Draw curves of mIoU in per cent by round; each ends at the last round and is as long as it
     is. first: number of the round that the longest curve starts with."""
     figure = Figure(figsize=(6.4, 3.8), dpi=120, layout="constrained")
@@ -61,7 +58,6 @@ def draw_curves(
     axes.set_xlabel("round")
     axes.set_ylabel("mIoU %")
     axes.set_ylim(bottom=0)
-    axes.set_title(title, fontsize=10)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     figure.savefig(file)

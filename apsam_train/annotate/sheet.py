@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
-
 from apsam_serve.contract.images import decode
 from apsam_serve.contract.prompts import Box
-from apsam_train.annotate.boxes import from_bbox
 from apsam_train.annotate.documents import (
     Record,
     RoundImage,
@@ -18,8 +15,9 @@ from apsam_train.annotate.documents import (
 )
 from apsam_train.annotate.record import PROPOSALS, SHEET, read_finished
 from apsam_train.annotate.work_list import worst_first
+from apsam_train.data.boxes import from_bbox
 from apsam_train.data.shapes import decode_segmentation
-from apsam_train.pictures import Cell, Picture, contact_sheet
+from apsam_train.pictures import Cell, Picture, contact_sheet, write_picture
 
 _COLUMNS = 5
 
@@ -34,10 +32,7 @@ def write_sheet(folder: Path, *, num_worst: int) -> Path:
     for one in worst_first(document["annotations"])[:num_worst]:
         image = images[one["image_id"]]
         cells.append(_cell(decode(image_file(image, root, folder).read_bytes()), image, one))
-    picture = cv2.cvtColor(contact_sheet(cells, columns=_COLUMNS), cv2.COLOR_RGB2BGR)
-    done, data = cv2.imencode(".png", picture)
-    assert done, "an 8-bit picture always encodes"
-    (folder / SHEET).write_bytes(data.tobytes())
+    write_picture(folder / SHEET, contact_sheet(cells, columns=_COLUMNS))
     return folder / SHEET
 
 

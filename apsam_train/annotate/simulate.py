@@ -22,7 +22,6 @@ import numpy as np
 from apsam_serve.contract.masks import mask_iou
 from apsam_serve.contract.segmenter import Segmenter
 from apsam_train.annotate.accept import accept
-from apsam_train.annotate.boxes import box_of
 from apsam_train.annotate.collect import collect
 from apsam_train.annotate.corrector import Annotator, correct
 from apsam_train.annotate.digests import model_sha256
@@ -32,8 +31,9 @@ from apsam_train.annotate.proposals import ProposeOptions
 from apsam_train.annotate.propose import propose
 from apsam_train.annotate.report import draw_curves
 from apsam_train.config import TrainConfig
+from apsam_train.data.boxes import mask_box
 from apsam_train.data.dataset import ImageDataset
-from apsam_train.data.entry import Entry, ReadShapes, Report, Shape
+from apsam_train.data.entry import ReadShapes, Report, Shape
 from apsam_train.data.formats import open_dataset
 from apsam_train.data.sample import Instance, Sample, SampleSource
 from apsam_train.data.shapes import as_object
@@ -247,15 +247,11 @@ def _parts(pool: ImageDataset, options: SimulateOptions) -> list[ImageDataset]:
     order = np.random.default_rng(options.seed).permutation(len(pool))
     starts = range(0, wanted, options.images_per_round)
     return [
-        _with_entries(
-            pool, [pool.entries[i] for i in sorted(order[s : s + options.images_per_round])]
+        pool.with_entries(
+            [pool.entries[i] for i in sorted(order[s : s + options.images_per_round])]
         )
         for s in starts
     ]
-
-
-def _with_entries(dataset: ImageDataset, entries: list[Entry]) -> ImageDataset:
-    return ImageDataset(entries, root=dataset.root, format=dataset.format)
 
 
 def _boxes_only(part: ImageDataset) -> ImageDataset:
@@ -264,7 +260,7 @@ def _boxes_only(part: ImageDataset) -> ImageDataset:
         replace(entry, read_shapes=partial(_read_boxes, entry.read_shapes, entry.size))
         for entry in part.entries
     ]
-    return _with_entries(part, entries)
+    return part.with_entries(entries)
 
 
 def _read_boxes(read: ReadShapes, size: tuple[int, int] | None, report: Report) -> Iterator[Shape]:
@@ -272,7 +268,7 @@ def _read_boxes(read: ReadShapes, size: tuple[int, int] | None, report: Report) 
     for shape in read(report):
         found = as_object(shape, height=size[0], width=size[1], report=report)
         if isinstance(found, Instance):
-            yield Shape(category=shape.category, box=box_of(found.mask))
+            yield Shape(category=shape.category, box=mask_box(found.mask))
 
 
 def _samples(part: ImageDataset) -> Iterator[Sample]:
@@ -283,11 +279,7 @@ def _samples(part: ImageDataset) -> Iterator[Sample]:
 def _ious(
     segmenter: Segmenter, sample: Sample, options: SimulateOptions, *, seed: list[int]
 ) -> list[float]:
-    known = []
-    for instance in sample.instances:
-        box = box_of(instance.mask)
-        assert box is not None
-        known.append(KnownObject(category=instance.category, box=box))
+    known = [KnownObject(category=i.category, box=mask_box(i.mask)) for i in sample.instances]
     encoded = segmenter.encode(sample.image)
     try:
         proposals = outline(encoded, known, prompt=options.prompt, seed=seed)

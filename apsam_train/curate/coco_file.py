@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from apsam_train.curate.index import whole_file
 from apsam_train.curate.taxonomy import coco_categories
+from apsam_train.files import whole_file
 
 
 class CocoFile:

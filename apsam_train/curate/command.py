@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
+from apsam_serve.contract.cpus import num_cpus
 from apsam_train.curate.filters import Stage, stage_files
 from apsam_train.curate.images import LINKS
 from apsam_train.curate.merge import Merge
@@ -60,7 +60,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """0 when DIR is complete. Raises ConfigError and DatasetError."""
-    workers = _num_cpus() if args.workers is None else args.workers
+    workers = num_cpus() if args.workers is None else args.workers
     if workers < 1:
         raise ConfigError(f"--workers is {workers}: expected at least 1")
     stages = {name: file.from_args(args) for name, file in stage_files().items()}
@@ -86,11 +86,3 @@ def _settings(sources: list[Source], stages: dict[str, Stage], merge: Merge) -> 
     for stage in stages.values():
         options |= stage.options()
     return {"sources": [source.to_json() for source in sources], "options": options}
-
-
-def _num_cpus() -> int:
-    # A container may grant fewer cores than the machine has; not every system can say so.
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:
-        return os.cpu_count() or 1

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from apsam_train.curate.index import whole_file
 from apsam_train.curate.record import Record
+from apsam_train.files import whole_file
 
 _NUM_BINS = 40
 _GREY, _BLUE, _RED = "0.80", "#1f5f9f", "#b03030"
@@ -27,7 +26,6 @@ def draw_histograms(
     """Write a PNG: width, height, aspect, Laplacian with T, objects per image, mask share."""
     # a figure of its own: pyplot keeps global state and may want a display
     figure = Figure(figsize=(13, 7.2), layout="constrained")
-    FigureCanvasAgg(figure)
     panels = figure.subplots(2, 3).ravel()
     both = (measured, kept)
     _draw(panels[0], *(np.array([r.width for r in part], float) for part in both))

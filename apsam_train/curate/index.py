@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from apsam_train.curate.record import Record, record_from_json
+from apsam_train.files import whole_file
 
 
 def stage_key(stage: str, *, source: str, options: Mapping[str, Any]) -> str:
     """What a finished stage is known by. source: digest of what it reads."""
     text = json.dumps([stage, source, options], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def digest(file: Path) -> str:
-    """SHA-256 of a file."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def header(file: Path) -> dict[str, Any]:
@@ -58,20 +51,3 @@ def write_index(
         stream.write(json.dumps({"stage": stage, "key": key, "notes": notes}) + "\n")
         for record in content:
             stream.write(json.dumps({"record": record.to_json()}) + "\n")
-
-
-@contextmanager
-def whole_file(file: Path) -> Iterator[Path]:
-    """Yield a path to write to; it becomes `file` when the block succeeds."""
-    partial = file.with_name(f".{file.name}.partial")
-    try:
-        yield partial
-        os.replace(partial, file)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def write_text(file: Path, text: str) -> None:
-    """Write a text file that appears whole or not at all."""
-    with whole_file(file) as partial:
-        partial.write_text(text, encoding="utf-8")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
@@ -12,14 +11,16 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
 
 from apsam_train.curate.phash import perceptual_hash, to_hex
 from apsam_train.curate.record import Record
+from apsam_train.data.boxes import to_bbox
 from apsam_train.data.dataset import ImageDataset
 from apsam_train.data.entry import Entry
 from apsam_train.data.problems import Problem, UnusableSampleError
+from apsam_train.data.rle import mask_fields, to_rle
 from apsam_train.data.sample import BoxedObject, Instance, Sample
+from apsam_train.files import sha256_of
 
 VERSION = 1
 """Of what is measured; another one makes earlier measurements stale."""
@@ -55,7 +56,7 @@ def measure(job: Job) -> str:
         record = replace(record, dropped=str(error.problem.kind))
         return _line(record, [], [error.problem])
     # cached by the system since the sample was read a moment ago
-    sha256 = hashlib.sha256(entry.image.read_bytes()).hexdigest()
+    sha256 = sha256_of(entry.image)
     objects = [_with_mask(item) for item in sample.instances]
     height, width = sample.image.shape[:2]
     grey = cv2.cvtColor(sample.image, cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
@@ -97,21 +98,13 @@ def _categories(sample: Sample) -> tuple[str, ...]:
 
 
 def _with_mask(item: Instance) -> dict[str, Any]:
-    rle = coco_mask.encode(np.asfortranarray(item.mask, dtype=np.uint8))
     return {
         "category": item.category,
-        "bbox": [float(value) for value in coco_mask.toBbox(rle)],
-        "area": int(coco_mask.area(rle)),
-        "segmentation": {"size": list(item.mask.shape), "counts": rle["counts"].decode("ascii")},
+        **mask_fields(to_rle(item.mask)),
         **({} if item.overlap is None else {"overlap": item.overlap}),
     }
 
 
 def _with_box(item: BoxedObject) -> dict[str, Any]:
-    box = item.box
-    width, height = box.right - box.left, box.bottom - box.top
-    return {
-        "category": item.category,
-        "bbox": [box.left, box.top, width, height],
-        "area": width * height,
-    }
+    bbox = to_bbox(item.box)
+    return {"category": item.category, "bbox": bbox, "area": bbox[2] * bbox[3]}

@@ -17,7 +17,7 @@ from pathlib import Path
 from apsam_train.curate.index import header, lines, stage_key
 from apsam_train.curate.measure import VERSION, Job, measure, one_thread
 from apsam_train.curate.sources import Source
-from apsam_train.data.problems import Problem, ProblemKind, ProblemLog
+from apsam_train.data.problems import ProblemLog, problem_of
 from apsam_train.errors import DatasetError
 from apsam_train.progress import Progress
 
@@ -127,5 +127,5 @@ def _log_line(line: str, log: ProblemLog) -> None:
     measured = json.loads(line)
     source = measured["record"]["source"]
     for found in measured["problems"]:
-        problem = Problem(**(found | {"kind": ProblemKind(found["kind"])}))
+        problem = problem_of(found)
         log.extend([replace(problem, where=f"{source}/{problem.where}")])

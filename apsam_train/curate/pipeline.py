@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from apsam_train.curate.filters import Stage
-from apsam_train.curate.index import digest, header, records, stage_key, write_index
+from apsam_train.curate.index import header, records, stage_key, write_index
 from apsam_train.curate.measuring import measure_sources
 from apsam_train.curate.merge import Merge
 from apsam_train.curate.record import Record
 from apsam_train.curate.sources import Source
 from apsam_train.data.problems import ProblemLog
 from apsam_train.errors import DatasetError
+from apsam_train.files import sha256_of
 
 
 def run_stages(
@@ -40,7 +41,7 @@ def run_stages(
 
 
 def _filter(name: str, stage: Stage, before: Path, after: Path) -> None:
-    key = stage_key(name, source=digest(before), options=stage.options())
+    key = stage_key(name, source=sha256_of(before), options=stage.options())
     if header(after).get("key") == key:
         return
     kept, notes = stage.apply(_left(before))
@@ -49,7 +50,7 @@ def _filter(name: str, stage: Stage, before: Path, after: Path) -> None:
 
 def _merge(merge: Merge, *, measured: Path, before: Path, after: Path, out: Path) -> None:
     options: dict[str, Any] = {**merge.options(), "in_xseg": merge.in_xseg}
-    key = stage_key("merge", source=digest(before), options=options)
+    key = stage_key("merge", source=sha256_of(before), options=options)
     done = header(after)
     if done.get("key") == key and merge.is_written(done["notes"], out):
         return

@@ -11,11 +11,12 @@ from typing import Any
 from apsam_train.categories import SUPERCLASS
 from apsam_train.curate.filters.split import SUBSETS
 from apsam_train.curate.histograms import draw_histograms
-from apsam_train.curate.index import header, records, stage_key, write_text
+from apsam_train.curate.index import header, records, stage_key
 from apsam_train.curate.record import Record
 from apsam_train.curate.report_text import as_markdown, as_summary
 from apsam_train.curate.taxonomy import UNMAPPED, coco_categories
 from apsam_train.data.problems import ProblemLog
+from apsam_train.files import write_whole
 
 _FILES = ("report.json", "report.md", "histograms.png")
 
@@ -34,8 +35,8 @@ def write_report(out: Path, indexes: Sequence[Path], log: ProblemLog) -> str:
     measured = [record for record in by_stage["measure"] if record.width]
     threshold = notes["noise"]["threshold"]
     draw_histograms(out / _FILES[2], measured, by_stage["merge"], noise_threshold=threshold)
-    write_text(out / _FILES[1], as_markdown(report))
-    write_text(out / _FILES[0], json.dumps(report, indent=1) + "\n")
+    write_whole(out / _FILES[1], as_markdown(report))
+    write_whole(out / _FILES[0], json.dumps(report, indent=1) + "\n")
     return as_summary(report, out)
 
 

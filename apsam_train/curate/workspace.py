@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from apsam_train.curate.index import write_text
 from apsam_train.data.dataset import ImageDataset
 from apsam_train.errors import ConfigError
+from apsam_train.files import write_whole
 
 _SETTINGS = "curate.json"
 _PREVIOUS = "previous"
@@ -48,7 +48,7 @@ def open_workspace(out: Path, settings: Mapping[str, Any], *, again: bool) -> No
             )
         _archive(out, keep_measured=earlier["sources"] == settings["sources"])
     (out / "stages").mkdir(exist_ok=True)
-    write_text(file, json.dumps(settings, indent=2) + "\n")
+    write_whole(file, json.dumps(settings, indent=2) + "\n")
 
 
 def _changes(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -11,6 +11,7 @@ from apsam_train.data.entry import Entry, Report, Shape
 from apsam_train.data.files import images_by_stem, read_text, subfolder
 from apsam_train.data.name_lists import listed_stems, stem_of
 from apsam_train.data.problems import ProblemKind, ProblemLog
+from apsam_train.data.sidecars import files_by_stem
 from apsam_train.errors import DatasetError
 
 _PARTS = ("train", "test")
@@ -72,8 +73,7 @@ def _home(root: Path) -> Path | None:
 
 
 def _annotations(home: Path, part: str) -> dict[str, Path]:
-    files = sorted((home / part / f"{part}_annotation").glob("*.txt"))
-    return {file.stem: file for file in files if not file.name.startswith(".")}
+    return files_by_stem(home / part / f"{part}_annotation", ".txt")
 
 
 def _levels(folder: Path, prefix: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from apsam_serve.contract.prompts import Box
+from apsam_train.data.boxes import from_bbox
 from apsam_train.data.entry import Entry, Report, Shape
 from apsam_train.data.files import read_json
 from apsam_train.data.problems import ProblemKind, ProblemLog
@@ -32,18 +32,16 @@ def coco_entries(
     find_image: Callable[[str], Path],
     log: ProblemLog,
     split: str = "",
-    bag_of: Callable[[str], str] = lambda _name: "",
-    names: Mapping[int, str] | None = None,
 ) -> list[Entry]:
     """The images of a COCO file, sorted by name, with their objects.
 
-    find_image: file_name -> path, which need not exist; names: category names by id, in place of
-    the file's own. Records that contradict each other are left out and counted. Raises DatasetError
-    when the file as a whole is no COCO file, or lists no image.
+    find_image: file_name -> path, which need not exist. Records that contradict each other are
+    left out and counted. Raises DatasetError when the file as a whole is no COCO file, or lists no
+    image.
     """
     document = read_json(file)
     try:
-        names = names or {c["id"]: str(c["name"]) for c in document["categories"]}
+        names = {c["id"]: str(c["name"]) for c in document["categories"]}
         images = _by_id(document["images"], file, log)
         annotations = _by_image(document["annotations"], images, file, log)
         records = sorted(images.values(), key=lambda record: str(record["file_name"]))
@@ -63,7 +61,7 @@ def coco_entries(
                     read_shapes=partial(_shapes, annotations.get(record["id"], ()), names),
                     size=_size(record),
                     split=split,
-                    bag=bag_of(name) or str(record.get("bag", "")),
+                    bag=str(record.get("bag", "")),
                 )
             )
     except (KeyError, TypeError, AttributeError) as error:
@@ -117,7 +115,7 @@ def _shapes(records: tuple[Record, ...], names: Mapping[int, str], report: Repor
             continue
         try:
             segmentation = record.get("segmentation") or None
-            box = None if segmentation else _box(record["bbox"])
+            box = None if segmentation else from_bbox(record["bbox"])
         except (KeyError, TypeError, ValueError) as error:
             report(ProblemKind.BAD_ANNOTATION, f"{what} has neither outline nor box: {error!r}")
             continue
@@ -125,8 +123,3 @@ def _shapes(records: tuple[Record, ...], names: Mapping[int, str], report: Repor
             Shape(category=name, segmentation=segmentation, box=box, overlap=record.get("overlap"))
         )
     return shapes
-
-
-def _box(values: Any) -> Box:
-    left, top, width, height = (float(value) for value in values)
-    return Box(left=left, top=top, right=left + width, bottom=top + height)

@@ -51,14 +51,15 @@ class ImageDataset:
             raise DatasetError(
                 f"{self.root} has no split {split!r}; it has {', '.join(map(repr, self.splits))}"
             )
-        return self._with(chosen)
+        return self.with_entries(chosen)
 
     def evenly(self, num: int) -> ImageDataset:
         """At most `num` entries, spread evenly over all."""
         step = max(1.0, len(self) / num)
-        return self._with([self.entries[int(i * step)] for i in range(min(num, len(self)))])
+        return self.with_entries([self.entries[int(i * step)] for i in range(min(num, len(self)))])
 
-    def _with(self, entries: Sequence[Entry]) -> ImageDataset:
+    def with_entries(self, entries: Sequence[Entry]) -> ImageDataset:
+        """The same data set with these entries only."""
         return ImageDataset(
             entries,
             root=self.root,

@@ -8,19 +8,15 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import cv2
-
 from apsam_train.data import formats
-from apsam_train.data.dataset import ImageDataset
 from apsam_train.data.inspection import every_kth, inspect
 from apsam_train.data.options import add_reading_options, open_from
 from apsam_train.data.problems import ProblemLog
 from apsam_train.data.sample import Sample
-from apsam_train.errors import ConfigError, DatasetError
-from apsam_train.pictures import Cell, contact_sheet
+from apsam_train.errors import ConfigError
+from apsam_train.files import write_whole
+from apsam_train.pictures import Cell, contact_sheet, write_picture
 from apsam_train.progress import Progress
-
-_JPEG_QUALITY = 92
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -67,10 +63,11 @@ def run(args: argparse.Namespace) -> int:
         print(f"problems\n{_indented(log.summary())}")
     args.out.mkdir(parents=True, exist_ok=True)
     written = [args.out / "inspect.json"]
-    written[0].write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    write_whole(written[0], json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     if not args.no_pictures and inspection.picks:
         written.append(args.out / "contact_sheet.jpg")
-        _draw(looked_at, inspection.picks, written[1])
+        cells = [cell_of(looked_at[index]) for index in inspection.picks]
+        write_picture(written[1], contact_sheet(cells))
     print(f"written: {', '.join(map(str, written))}")
     return 0
 
@@ -98,16 +95,6 @@ def text(report: dict[str, Any]) -> str:
         for c in report["categories"]
     ]
     return "\n".join(lines)
-
-
-def _draw(dataset: ImageDataset, picks: list[int], file: Path) -> None:
-    sheet = contact_sheet([cell_of(dataset[index]) for index in picks])
-    done, data = cv2.imencode(".jpg", sheet[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-    if not done:
-        raise DatasetError(
-            f"{file}: the sheet of {sheet.shape} pixels cannot be a JPEG; lower --num"
-        )
-    file.write_bytes(data.tobytes())
 
 
 def cell_of(sample: Sample) -> Cell:

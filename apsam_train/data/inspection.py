@@ -106,13 +106,7 @@ def inspect(
 def every_kth(dataset: ImageDataset) -> tuple[ImageDataset, int]:
     """(at most `MAX_QUICK_SAMPLES` of the samples, evenly spread; k)."""
     step = -(-len(dataset) // MAX_QUICK_SAMPLES)
-    kept = ImageDataset(
-        dataset.entries[::step],
-        root=dataset.root,
-        format=dataset.format,
-        categories_in_xseg=dataset.categories_in_xseg,
-    )
-    return kept, step
+    return dataset.with_entries(dataset.entries[::step]), step
 
 
 def xseg_name(name: str) -> str | None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
 
 from apsam_serve.contract.images import decode
 from apsam_serve.contract.prompts import Box
@@ -18,6 +17,7 @@ from apsam_train.data.entry import Report, Shape
 from apsam_train.data.files import read_json
 from apsam_train.data.layout import mentions
 from apsam_train.data.problems import ProblemKind
+from apsam_train.data.rle import Rle, to_rle
 from apsam_train.data.sidecars import check_size, image_size
 from apsam_train.errors import DatasetError
 
@@ -94,13 +94,13 @@ def _circle(centre: tuple[float, float], edge: tuple[float, float]) -> list[floa
     return [value for corner in corners for value in corner]
 
 
-def _mask(text: str, corner: tuple[float, float], size: tuple[int, int]) -> Any:
+def _mask(text: str, corner: tuple[float, float], size: tuple[int, int]) -> Rle:
     """A PNG in base64, whose first pixel lies at `corner`, as RLE of an image of `size`."""
     crop: NDArray[np.bool_] = decode(base64.b64decode(text)).max(axis=2) > 0
     left, top = (round(value) for value in corner)
     bottom, right = top + crop.shape[0], left + crop.shape[1]
     if left < 0 or top < 0 or bottom > size[0] or right > size[1]:
         raise ValueError(f"mask at {(left, top, right, bottom)} leaves the image of {size[::-1]}")
-    whole = np.zeros(size, np.uint8, order="F")
+    whole = np.zeros(size, bool)
     whole[top:bottom, left:right] = crop
-    return coco_mask.encode(whole)
+    return to_rle(whole)

@@ -26,7 +26,8 @@ def subfolders(folder: Path) -> list[Path]:
     """The folders in `folder`, sorted, without hidden ones; [] when there is no such folder."""
     if not folder.is_dir():
         return []
-    names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name for entry in entries if entry.is_dir())
     return [folder / name for name in names if not name.startswith((".", "__"))]
 
 
@@ -34,7 +35,8 @@ def glimpse(folder: Path, *suffixes: str) -> list[Path]:
     """Some files of `folder` with one of the suffixes (lower case), sorted: for recognising."""
     if not folder.is_dir():
         return []
-    names = [entry.name for entry in islice(os.scandir(folder), _NUM_GLIMPSED)]
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in islice(entries, _NUM_GLIMPSED)]
     return [folder / n for n in sorted(names) if n.lower().endswith(suffixes) and n[0] != "."]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from apsam_train.data import formats
 from apsam_train.data.dataset import ImageDataset
 from apsam_train.data.problems import ProblemLog
+from apsam_train.errors import ConfigError
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -37,3 +38,11 @@ def tell(log: ProblemLog, command: str) -> None:
     """Print what is wrong with the data, if anything."""
     if log.num_problems:
         print(f"apsam-train {command}: problems in the data:\n{log.summary()}", file=sys.stderr)
+
+
+def parse_seeds(text: str) -> list[int]:
+    """From "0,1,2". Raises ConfigError."""
+    try:
+        return [int(seed) for seed in text.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"--seeds {text!r} must be integers like 0,1,2") from error

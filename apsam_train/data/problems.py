@@ -6,7 +6,7 @@ One corrupt file in a hundred thousand must not end a run after an hour, and mus
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
@@ -38,6 +38,11 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.where}: {self.detail}"
+
+
+def problem_of(values: Mapping[str, str]) -> Problem:
+    """What `dataclasses.asdict` gave of a problem."""
+    return Problem(kind=ProblemKind(values["kind"]), where=values["where"], detail=values["detail"])
 
 
 class UnusableSampleError(DatasetError):

@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from apsam_serve.contract.preprocess import MASK_STRIDE, LetterBox, letterbox
-from apsam_serve.contract.prompts import Box
 from apsam_train.categories import superclass_label
 from apsam_train.data.augment import random_view
+from apsam_train.data.boxes import mask_box
 from apsam_train.data.problems import Problem, UnusableSampleError
 from apsam_train.data.sample import Sample, SampleSource
 from apsam_train.data.sampling import Draw
@@ -172,17 +172,6 @@ def random_point(mask: NDArray[np.bool_], rng: np.random.Generator) -> tuple[flo
     pixels = np.flatnonzero(mask)
     y, x = divmod(int(pixels[rng.integers(len(pixels))]), mask.shape[1])
     return float(x), float(y)
-
-
-def mask_box(mask: NDArray[np.bool_]) -> Box:
-    """The tight box of a mask bool [H, W] that is not empty; right and bottom are exclusive."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return Box(
-        left=float(columns[0]),
-        top=float(rows[0]),
-        right=float(columns[-1] + 1),
-        bottom=float(rows[-1] + 1),
-    )
 
 
 def _corners(mask: NDArray[np.bool_]) -> NDArray[np.float64]:

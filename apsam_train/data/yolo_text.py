@@ -9,11 +9,11 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from apsam_serve.contract.images import probe
 from apsam_serve.contract.prompts import Box
 from apsam_train.data.entry import Entry, Report, Shape
 from apsam_train.data.files import is_image, read_text, walk
 from apsam_train.data.problems import ProblemKind, ProblemLog
+from apsam_train.data.sidecars import image_size
 
 _NAME_LISTS = ("classes.txt", "obj.names")
 _NUM_PEEKED = 50
@@ -77,7 +77,7 @@ def _shapes(
     lines = read_text(label).splitlines() if label is not None else []
     if not any(line.strip() for line in lines):
         return []
-    header = probe(image.read_bytes())
+    size = image_size(image)
     shapes = []
     for number, line in enumerate(lines, start=1):
         words = line.split()
@@ -96,12 +96,12 @@ def _shapes(
             detail = f"line {number} is of class {index}; the data set names {len(names)}"
             report(ProblemKind.UNKNOWN_CATEGORY, detail)
         elif category != nothing:
-            shapes.append(_shape(category, values, header.width, header.height))
+            shapes.append(_shape(category, values, size))
     return shapes
 
 
-def _shape(category: str, values: list[float], width: int, height: int) -> Shape:
-    scaled = [v * (height if i % 2 else width) for i, v in enumerate(values)]
+def _shape(category: str, values: list[float], size: tuple[int, int]) -> Shape:
+    scaled = [v * (size[0] if i % 2 else size[1]) for i, v in enumerate(values)]
     if len(values) > 4:
         return Shape(category=category, segmentation=[scaled])
     x, y, w, h = scaled

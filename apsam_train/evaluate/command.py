@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
-
 from apsam_serve.contract.segmenter import Segmenter
 from apsam_train.data import formats, options
 from apsam_train.data.dataset import ImageDataset
@@ -22,6 +20,8 @@ from apsam_train.evaluate.score import Asking, score
 from apsam_train.evaluate.sheet import Method, comparison, energy_maps
 from apsam_train.evaluate.sources import open_segmenter
 from apsam_train.evaluate.summary import figures
+from apsam_train.files import write_whole
+from apsam_train.pictures import write_picture
 from apsam_train.progress import Progress
 
 
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
                 row = evaluate(segmenter, source, askings=askings, log=log)
                 rows.append({"target": target, "data": source.description} | row)
         report = {"seeds": args.seeds, "rows": rows, "problems": log.to_json()}
-        args.out.write_text(json.dumps(report, indent=2) + "\n")
+        write_whole(args.out, json.dumps(report, indent=2) + "\n")
         _draw(args, segmenters, sources[0], askings)
     finally:
         for segmenter in segmenters.values():
@@ -82,15 +82,7 @@ def parse_askings(protocols: str, seeds: str) -> list[Asking]:
     unknown = [name for name in names if name not in PROTOCOLS]
     if unknown:
         raise ConfigError(f"protocol {unknown[0]!r} is unknown; choose of {', '.join(PROTOCOLS)}")
-    return [Asking(protocol=n, seed=seed) for n in names for seed in parse_seeds(seeds)]
-
-
-def parse_seeds(text: str) -> list[int]:
-    """From "0,1,2". Raises ConfigError."""
-    try:
-        return [int(seed) for seed in text.split(",")]
-    except ValueError as error:
-        raise ConfigError(f"--seeds {text!r} must be integers like 0,1,2") from error
+    return [Asking(protocol=n, seed=seed) for n in names for seed in options.parse_seeds(seeds)]
 
 
 def evaluate(
@@ -127,10 +119,3 @@ def _draw(
         write_picture(args.pictures, picture)
     if args.energy_maps is not None:
         write_picture(args.energy_maps, energy_maps(source, num_rows=args.rows))
-
-
-def write_picture(path: Path, picture: Any) -> None:
-    """An RGB picture uint8 [H, W, 3] as PNG or JPEG. Raises ConfigError for another suffix."""
-    if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        raise ConfigError(f"{path} has no suffix of a picture; name it .png or .jpg")
-    cv2.imwrite(str(path), picture[..., ::-1])

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from apsam_serve.contract.prompts import Point, Prompt
 from apsam_serve.contract.segmenter import StrategyName
-from apsam_train.data.training import mask_box, random_point
+from apsam_train.data.boxes import mask_box
+from apsam_train.data.training import random_point
 
 MakePrompt = Callable[[NDArray[np.bool_], np.random.Generator], Prompt]
 

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from apsam_serve.contract.masks import dice, mask_iou
-from apsam_serve.contract.prompts import MAX_PROMPTS
+from apsam_serve.contract.prompts import MAX_PROMPTS, Point
 from apsam_serve.contract.segmenter import EncodedImage, Segmentation, Segmenter
 from apsam_train.data.dataset import usable_samples
 from apsam_train.data.problems import ProblemLog
@@ -19,7 +20,8 @@ from apsam_train.evaluate.protocols import PROTOCOLS, Protocol
 
 @dataclass(frozen=True, kw_only=True)
 class InstanceScore:
-    """One object under one prompt. area: pixels of the truth mask; overlap: see `Instance`."""
+    """One object under one prompt. area: pixels of the truth mask; overlap: see `Instance`;
+    points_on: share of the last decode's points that lie on the truth, 1 where there are none."""
 
     image: str
     category: str
@@ -28,6 +30,7 @@ class InstanceScore:
     iou: float
     dice: float
     boundary_iou: float
+    points_on: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +94,14 @@ def _scores(sample: Sample, answers: Sequence[Segmentation]) -> list[InstanceSco
             iou=mask_iou(one.mask, instance.mask),
             dice=dice(one.mask, instance.mask),
             boundary_iou=boundary_iou(one.mask, instance.mask),
+            points_on=_points_on(one.points, instance.mask),
         )
         for instance, one in zip(sample.instances, answers, strict=True)
     ]
+
+
+def _points_on(points: Sequence[Point], truth: NDArray[np.bool_]) -> float:
+    height, width = truth.shape
+    # Adaptive points are cell centres: the last one may round up to the image's far edge.
+    hits = [truth[min(int(p.y), height - 1), min(int(p.x), width - 1)] for p in points]
+    return float(np.mean(hits)) if hits else 1.0

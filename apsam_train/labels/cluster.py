@@ -13,6 +13,7 @@ import numpy as np
 from apsam_train.data import options
 from apsam_train.data.problems import ProblemLog
 from apsam_train.errors import ConfigError
+from apsam_train.files import write_whole
 from apsam_train.labels.cluster_report import (
     Questions,
     as_markdown,
@@ -93,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
         args, normalised(features[way]), objects, [one.position for one in questions.suspects]
     )
     facts = _facts(args, source.description, objects, questions.near, way, fits, log)
-    (args.out / "clusters.md").write_text(as_markdown(questions, objects, facts=facts))
+    write_whole(args.out / "clusters.md", as_markdown(questions, objects, facts=facts))
     print(f"{len(questions.suspects)} suspect labels among {len(objects)} objects")
     for one in questions.kinds:
         print(kinds_line(one))
@@ -176,7 +177,7 @@ def _facts(
     outside = sum(not one.in_table_7 for one in objects)
     shares = ", ".join(f"{name} {fit * 100:.1f} %" for name, fit in fits.items())
     return {
-        "command": f"`apsam-train {' '.join(shlex.quote(word) for word in sys.argv[1:])}`",
+        "command": f"`{shlex.join(['apsam-train', *sys.argv[1:]])}`",
         "classifier": str(args.checkpoint),
         "data": f"{data}, {len(objects)} outlined objects, {outside} of them outside Table 7, "
         "which take part under their own names",

@@ -23,7 +23,7 @@ _BOX = ("left", "top", "right", "bottom")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Questions:
-    """Everything that a person is asked to look at. sheets: how many suspects are drawn."""
+    """Everything that a person is asked to look at. num_drawn: how many suspects are drawn."""
 
     near: Neighbourhood
     suspects: Sequence[Suspect]
@@ -35,7 +35,7 @@ class Questions:
 
 def write_suspects(file: Path, objects: Sequence[ObjectRef], suspects: Sequence[Suspect]) -> None:
     """CSV, a line per suspect, the most suspect first; the box in image pixels."""
-    with file.open("w", newline="") as stream:
+    with file.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow([*_PLACE, *_SCORES, *_BOX])
         for rank, one in enumerate(suspects, start=1):

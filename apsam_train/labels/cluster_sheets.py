@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from apsam_train.data.sample import SampleSource
-from apsam_train.evaluate.command import write_picture
 from apsam_train.labels.kinds import TwoKinds
 from apsam_train.labels.objects import ObjectRef
 from apsam_train.labels.suspects import Suspect
-from apsam_train.pictures import Cell, contact_sheet
+from apsam_train.pictures import Cell, contact_sheet, write_picture
 
 _MARGIN = 0.75
 """An object is shown with this share of its size around it on every side."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import shlex
 import sys
@@ -20,8 +19,9 @@ from apsam_train.config import TrainConfig, read_config
 from apsam_train.data import formats, options
 from apsam_train.data.dataset import ImageDataset
 from apsam_train.data.problems import ProblemLog
-from apsam_train.errors import CheckpointError, ConfigError
-from apsam_train.evaluate.command import parse_seeds
+from apsam_train.errors import ConfigError
+from apsam_train.experiment import claim_folder
+from apsam_train.files import write_whole
 from apsam_train.fit import FINAL, fit
 from apsam_train.labels.arms import ARMS, Arm, measure
 from apsam_train.labels.compare_report import Results, as_json, as_markdown, verdict
@@ -61,13 +61,20 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(
             f"category_labels = {config.category_labels!r} is what is compared: leave it out"
         )
-    seeds = parse_seeds(args.seeds)
+    seeds = options.parse_seeds(args.seeds)
     log = ProblemLog(strict=args.strict)
     source = options.open_from(args, log)
     test = formats.open_dataset(args.test, split=args.test_split, log=log)
     model, card = load_checkpoint(args.start, sam=args.sam)
     config = replace(config, preset=card.preset)
-    _check_same(args, config, source, test)
+    experiment = {
+        "config": repr(config),
+        "data": source.description,
+        "test": test.description,
+        "protocol": args.protocol,
+        "start": file_sha256(args.start),
+    }
+    claim_folder(args.out, experiment)
     base = None if card.base is None else args.start.with_name(card.base["file"])
     run_one = _Runner(
         out=args.out,
@@ -82,36 +89,12 @@ def run(args: argparse.Namespace) -> int:
     results: Results = {arm.name: [run_one(arm, seed) for seed in seeds] for arm in ARMS}
     facts = _facts(args, config, source, test)
     report = as_json(results, seeds=seeds, facts=facts) | {"problems": log.to_json()}
-    (args.out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
-    (args.out / "report.md").write_text(as_markdown(results, facts=facts))
+    write_whole(args.out / "report.json", json.dumps(report, indent=2) + "\n")
+    write_whole(args.out / "report.md", as_markdown(results, facts=facts))
     print(verdict(results))
     options.tell(log, "labels compare")
     print(f"report in {args.out / 'report.md'}")
     return 0
-
-
-def _check_same(
-    args: argparse.Namespace, config: TrainConfig, source: ImageDataset, test: ImageDataset
-) -> None:
-    """Refuse to mix runs of two experiments in one folder. Raises CheckpointError."""
-    experiment = {
-        "config": repr(config),
-        "data": source.description,
-        "test": test.description,
-        "protocol": args.protocol,
-        "start": file_sha256(args.start),
-    }
-    file = args.out / "experiment.json"
-    if file.exists():
-        before = json.loads(file.read_text())
-        changed = [name for name, value in experiment.items() if before.get(name) != value]
-        if changed:
-            raise CheckpointError(
-                f"{args.out} holds runs of another experiment (other {', '.join(changed)}); "
-                "choose another --out"
-            )
-    args.out.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(experiment, indent=2) + "\n")
 
 
 def _without_head(args: argparse.Namespace, model: APSAM, card: Card) -> Path:
@@ -169,9 +152,7 @@ class _Runner:
                 log=self.log,
                 on_image=lambda done: bar.show(done / len(self.test), self.test.description),
             )
-        partial = result_file.with_name(".result.json")
-        partial.write_text(json.dumps(result, indent=2) + "\n")
-        os.replace(partial, result_file)
+        write_whole(result_file, json.dumps(result, indent=2) + "\n")
         return result
 
 
@@ -190,7 +171,7 @@ def _facts(
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     views = "varied views" if config.augment else "views that do not vary"
     return {
-        "command": f"`apsam-train {' '.join(shlex.quote(word) for word in sys.argv[1:])}`",
+        "command": f"`{shlex.join(['apsam-train', *sys.argv[1:]])}`",
         "frozen model": str(args.start),
         "training": f"{source.description}; the head alone, {config.epochs} epochs of batch "
         f"{config.batch_size}, {views}",

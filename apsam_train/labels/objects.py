@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from apsam_serve.contract.prompts import Box, Point, Prompt
 from apsam_train.categories import LABELS, UNKNOWN
+from apsam_train.data.boxes import mask_box
 from apsam_train.data.dataset import usable_samples
 from apsam_train.data.problems import ProblemLog
 from apsam_train.data.sample import SampleSource
-from apsam_train.data.training import mask_box, random_point
+from apsam_train.data.training import random_point
 from apsam_train.errors import DatasetError
 from apsam_train.labels.head import HeadReader
 

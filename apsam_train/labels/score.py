@@ -12,9 +12,9 @@ from apsam_train.categories import CATEGORIES, CLASSES, SUPERCLASSES
 from apsam_train.data import options
 from apsam_train.data.problems import ProblemLog
 from apsam_train.errors import DatasetError
-from apsam_train.evaluate.command import parse_seeds
 from apsam_train.evaluate.score import Asking
 from apsam_train.evaluate.sources import open_segmenter
+from apsam_train.files import write_whole
 from apsam_train.labels.accuracy import confusions, figures, over_seeds, per_class
 from apsam_train.labels.answers import Answers, collect
 from apsam_train.labels.confusion_picture import draw_confusion, superclass_blocks
@@ -39,7 +39,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Ask, print a table, write labels.json, confusion.png and superclasses.png."""
-    askings = [Asking(protocol=args.protocol, seed=seed) for seed in parse_seeds(args.seeds)]
+    askings = [
+        Asking(protocol=args.protocol, seed=seed) for seed in options.parse_seeds(args.seeds)
+    ]
     log = ProblemLog(strict=args.strict)
     source = options.open_from(args, log)
     segmenter = open_segmenter(args.target, sam=args.sam)
@@ -65,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     facts = {"target": args.target, "data": source.description, "protocol": args.protocol}
     report = facts | {"seeds": args.seeds} | report | {"problems": log.to_json()}
     args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "labels.json").write_text(json.dumps(report, indent=2) + "\n")
+    write_whole(args.out / "labels.json", json.dumps(report, indent=2) + "\n")
     _draw(args.out, answers, f"{Path(args.target).name} on {source.description}, {args.protocol}")
     print(as_text(report))
     options.tell(log, "labels score")

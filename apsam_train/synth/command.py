@@ -2,7 +2,6 @@
 
 import argparse
 import multiprocessing
-import os
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -12,6 +11,7 @@ from typing import Any
 
 import cv2
 
+from apsam_serve.contract.cpus import num_cpus
 from apsam_serve.contract.folders import new_folder
 from apsam_train.errors import ConfigError
 from apsam_train.progress import Progress
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     _require("--num-images", args.num_images, 1)
     _require("--seed", args.seed, 0)
     _require("--start-index", args.start_index, 0)
-    workers = _available_cpus() if args.workers is None else args.workers
+    workers = num_cpus() if args.workers is None else args.workers
     _require("--workers", workers, 1)
     palettes = tuple(name.strip() for name in args.palettes.split(",") if name.strip())
     config = SynthConfig(
@@ -104,11 +104,6 @@ def _range(option: str, text: str) -> tuple[int, int]:
     if not (least.isdigit() and most.isdigit()):
         raise ConfigError(f"{option} is {text!r}: expected two whole numbers like 2-6")
     return int(least), int(most)
-
-
-def _available_cpus() -> int:
-    # A container may grant fewer cores than the machine has.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _make_all(jobs: list[Job], workers: int) -> Iterator[dict[str, Any]]:

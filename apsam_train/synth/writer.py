@@ -9,9 +9,9 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
 
 from apsam_train.categories import CATEGORIES, SUPERCLASS, category_id
+from apsam_train.data.rle import mask_fields, to_rle
 
 from .generator import GENERATOR_VERSION, SHAPE, SynthConfig, SyntheticImage
 
@@ -78,12 +78,9 @@ def write_annotations(
 def _annotation(
     category: str, mask: NDArray[np.bool_], materials: tuple[str, ...], overlap: float
 ) -> dict[str, Any]:
-    rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
     return {
         "category_id": _id(category),
-        "segmentation": {"size": list(mask.shape), "counts": rle["counts"].decode("ascii")},
-        "area": int(np.count_nonzero(mask)),
-        "bbox": [float(value) for value in coco_mask.toBbox(rle)],
+        **mask_fields(to_rle(mask)),
         "iscrowd": 0,
         "overlap": overlap,
         "materials": list(materials),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
 from apsam_serve.config import AUTO, ServeConfig, check, resolve
+from apsam_serve.contract.cpus import num_cpus
 from apsam_serve.errors import InvalidInputError
 
 
@@ -15,7 +15,7 @@ def test_auto_becomes_a_number_for_this_machine_in_a_new_value() -> None:
     given = ServeConfig(bundle=Path("b"))
     resolved = resolve(given)
     assert given.threads == given.budget_bytes == AUTO
-    assert resolved.threads == len(os.sched_getaffinity(0))
+    assert resolved.threads == num_cpus()
     assert 1 <= resolved.host_threads <= 4
     assert 0 < resolved.budget_bytes <= 2 * 2**30
 

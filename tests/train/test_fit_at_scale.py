@@ -26,6 +26,7 @@ from apsam_train.ema import Ema
 from apsam_train.errors import CheckpointError, ConfigError
 from apsam_train.feature_cache import FeatureCache
 from apsam_train.fit import fit
+from apsam_train.losses import LossWeights
 from apsam_train.models import APSAM, Preset
 
 SMALL = ("batch_size=4", "prompts_per_image=2", "num_workers=0", "log_every=1", "epochs=2")
@@ -241,3 +242,27 @@ def test_a_start_of_another_preset_is_refused(
     first = fit(replace(config, epochs=1), source=source, out=tmp_path / "first")
     with pytest.raises(CheckpointError, match=r"is of preset 'tiny', but .* 'vit_b'"):
         fit(replace(config, preset="vit_b"), source=source, out=tmp_path / "b", start=first)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"learning_rate": 1e-3, "seed": 5}, "trained with another learning_rate, seed; resume"),
+        ({"loss": LossWeights(focal=3.0)}, "trained with another loss; resume"),
+    ],
+)
+def test_a_run_is_not_resumed_with_another_recipe(
+    config: TrainConfig,
+    blocks_dataset: Path,
+    tmp_path: Path,
+    change: dict[str, Any],
+    message: str,
+) -> None:
+    source = open_dataset(blocks_dataset)
+    fit(replace(config, epochs=1), source=source, out=tmp_path)
+    with pytest.raises(CheckpointError, match=message):
+        fit(replace(config, **change), source=source, out=tmp_path, resume=True)
+    with pytest.raises(CheckpointError, match=r"trained on .* 8 images, not on .* 4 images"):
+        fit(config, source=source.evenly(4), out=tmp_path, resume=True)
+    fit(replace(config, epochs=2, log_every=1), source=source, out=tmp_path, resume=True)
+    assert [line["step"] for line in log(tmp_path)] == [1, 2, 3, 4]

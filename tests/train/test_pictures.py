@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import cv2
 import numpy as np
 import pytest
 
 from apsam_serve.contract.prompts import Box, Point
-from apsam_train.pictures import ALARM, COLOURS, Cell, colours_of, contact_sheet, panel, sheet
+from apsam_train.errors import ConfigError
+from apsam_train.pictures import (
+    ALARM,
+    COLOURS,
+    Cell,
+    colours_of,
+    contact_sheet,
+    panel,
+    sheet,
+    write_picture,
+)
 
 WHITE = np.full((100, 200, 3), 255, np.uint8)
 MASK = np.zeros((100, 200), bool)
@@ -140,3 +153,25 @@ def test_a_sheet_takes_panels_of_any_size_row_by_row() -> None:
 def test_a_sheet_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="0 cells; a sheet needs at least one"):
         contact_sheet([])
+
+
+def test_a_written_picture_has_its_colours_and_a_folder(tmp_path: Path) -> None:
+    write_picture(tmp_path / "new" / "red.PNG", np.full((4, 6, 3), (200, 30, 10), np.uint8))
+    read = cv2.imread(str(tmp_path / "new" / "red.PNG"))
+    assert read is not None
+    assert (read == (10, 30, 200)).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "height", "said"),
+    [
+        ("sheet.gif", 4, "no suffix of a picture; name it .png or .jpg"),
+        ("sheet.jpg", 70_000, "4 x 70000 pixels cannot be one picture of this kind; draw fewer"),
+    ],
+)
+def test_what_cannot_be_written_is_refused(
+    name: str, height: int, said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        write_picture(tmp_path / name, np.zeros((height, 4, 3), np.uint8))
+    assert list(tmp_path.iterdir()) == []

@@ -21,6 +21,7 @@ from apsam_train.data.files import images_by_stem, read_json
 from apsam_train.data.layout import glimpse, homes
 from apsam_train.data.name_lists import listed_stems
 from apsam_train.data.problems import ProblemKind, ProblemLog
+from apsam_train.data.sidecars import files_by_stem
 from apsam_train.errors import DatasetError
 
 TITLE = "DvXray"
@@ -50,7 +51,7 @@ def read(root: Path, log: ProblemLog) -> list[Entry]:
     if home is None:
         raise DatasetError(f"{root} has no images named ID_OL.png and ID_SD.png")
     images = images_by_stem(home)
-    annotations = {f.stem: f for f in sorted(home.glob("*.json")) if not f.name.startswith(".")}
+    annotations = files_by_stem(home, ".json")
     views = {f"{bag}_{view}" for bag in annotations for view in _VIEWS}
     for stem in sorted(views - set(images)):
         log.add(ProblemKind.MISSING_IMAGE, stem, f"of the bag {stem[:-3]}.json, not there")

@@ -12,6 +12,7 @@ from apsam_train.data.entry import Entry
 from apsam_train.data.files import images_by_stem, subfolder
 from apsam_train.data.name_lists import listed_stems
 from apsam_train.data.problems import ProblemKind, ProblemLog
+from apsam_train.data.sidecars import files_by_stem
 from apsam_train.data.voc_xml import voc_shapes
 from apsam_train.errors import DatasetError
 
@@ -67,7 +68,7 @@ def _domains(root: Path) -> list[Path]:
 def _read_domain(domain: Path, log: ProblemLog) -> list[Entry]:
     images = images_by_stem(domain / "images")
     folder = next((domain / n for n in _ANNOTATIONS if (domain / n).is_dir()), domain / "labels")
-    annotations = {f.stem: f for f in sorted(folder.glob("*.xml")) if not f.name.startswith(".")}
+    annotations = files_by_stem(folder, ".xml")
     lists = {name: listed_stems(domain / f"{name}.txt") for name in _LISTS}
     splits = {s: f"{domain.name}/{name}" for name in reversed(_LISTS) for s in lists[name]}
     for stem in sorted({*annotations, *splits} - set(images)):

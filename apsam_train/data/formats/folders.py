@@ -17,12 +17,10 @@ from collections import defaultdict
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
 
 from apsam_serve.contract.images import decode
 from apsam_serve.errors import InvalidImageError
@@ -30,6 +28,7 @@ from apsam_train.data.entry import Entry, Report, Shape
 from apsam_train.data.files import images_by_stem
 from apsam_train.data.layout import homes, is_split, split_of, subfolders
 from apsam_train.data.problems import ProblemKind, ProblemLog
+from apsam_train.data.rle import to_rle
 from apsam_train.data.sidecars import check_size
 from apsam_train.errors import DatasetError
 
@@ -127,8 +126,7 @@ def _instances(files: tuple[Path, ...], image: Path, _report: Report) -> list[Sh
 
 
 def _shape(mask: NDArray[np.bool_]) -> Shape:
-    rle: Any = coco_mask.encode(np.asfortranarray(mask, np.uint8))
-    return Shape(category=CATEGORY, segmentation=rle)
+    return Shape(category=CATEGORY, segmentation=to_rle(mask))
 
 
 def _read(file: Path, image: Path) -> NDArray[np.bool_]:

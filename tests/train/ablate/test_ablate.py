@@ -32,7 +32,14 @@ def result(miou: dict[str, float]) -> dict[str, Any]:
     }
     found = {
         "by_first_mask": [
-            {"from": 0.5, "to": 0.75, "num_objects": 4, "click": 0.6, "apg": miou["apg"]}
+            {
+                "from": 0.5,
+                "to": 0.75,
+                "both_on": True,
+                "num_objects": 4,
+                "click": 0.6,
+                "apg": miou["apg"],
+            }
         ],
         "attention": {"attention": 0.5, "area": 0.1, "peaks": 0.8},
         "miou_without_query": 0.3,
@@ -71,7 +78,7 @@ def test_the_page_has_our_mean_and_spread_beside_the_papers_figures() -> None:
     assert "| w/o EAE & APG | 36.00 | 2.00 | 46.00 | 2.00 | 67.87 | 77.45 |" in page
     assert "| apg | w/o EAE | 41.00 | 2.00 |" in page
     assert "| random2 | w/o EAE & APG | 20.00 | 0.00 |" in page
-    assert "| 0.50 to 0.75 | w/ EAE & APG | 8 | 60.00 | 51.00 | -9.00 |" in page
+    assert "| w/ EAE & APG | 0.50 to 0.75 | both | 8 | 60.00 | 51.00 | -9.00 |" in page
     assert "| w/ EAE & APG | 51.00 | 30.00 | 50.00 | 10.00 | 80.00 |" in page
 
 
@@ -88,7 +95,10 @@ def test_the_verdict_compares_with_the_papers_margin(both: float, gain: str, hel
 def test_clicks_are_grouped_by_their_own_masks_iou() -> None:
     def scores(ious: list[float]) -> list[InstanceScore]:
         same = {"image": "a", "category": "Gun", "area": 9, "overlap": None}
-        return [InstanceScore(**same, iou=i, dice=i, boundary_iou=i) for i in ious]
+        return [
+            InstanceScore(**same, iou=i, dice=i, boundary_iou=i, points_on=float(i != 0.5))
+            for i in ious
+        ]
 
     found = by_first_mask(
         {
@@ -97,8 +107,13 @@ def test_clicks_are_grouped_by_their_own_masks_iou() -> None:
         },
         seed=0,
     )
-    assert [(g["from"], g["num_objects"]) for g in found] == [(0.0, 2), (0.5, 1), (0.75, 1)]
-    assert (found[0]["click"], found[0]["apg"]) == pytest.approx((0.1, 0.3))
+    assert [(g["from"], g["both_on"], g["num_objects"]) for g in found] == [
+        (0.0, True, 1),
+        (0.0, False, 1),
+        (0.5, True, 1),
+        (0.75, True, 1),
+    ]
+    assert [(g["click"], g["apg"]) for g in found[:2]] == [(0.0, 0.1), (0.2, 0.5)]
 
 
 def test_attention_and_the_energy_query_are_looked_at(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from apsam_serve.contract.prompts import Prompt, check_prompts
 from apsam_serve.contract.segmenter import Segmentation, StrategyName
-from apsam_train.annotate.rle import to_rle
+from apsam_train.data.rle import to_rle
 
 HEIGHT, WIDTH = 48, 64
 BLOCKS = ((4, 4, 20, 24), (34, 10, 54, 30))

@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from apsam_serve.contract.prompts import Box
-from apsam_train.annotate.boxes import box_iou, box_of
 from apsam_train.annotate.flags import Flag, Thresholds, flags_of
+from apsam_train.data.boxes import mask_box_iou
 
 BOX = Box(left=10, top=10, right=30, bottom=30)
 
@@ -49,7 +49,7 @@ def test_a_mask_is_flagged_for_what_is_wrong_with_it(
         mask,
         score=score,
         box=BOX,
-        box_iou=box_iou(box_of(mask), BOX),
+        box_iou=mask_box_iou(mask, BOX),
         overlap=overlap,
         thresholds=Thresholds(),
     )

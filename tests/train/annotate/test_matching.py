@@ -9,7 +9,7 @@ import pytest
 from apsam_serve.contract.prompts import Box
 from apsam_train.annotate.documents import OutlinedObject, ProposedObject
 from apsam_train.annotate.matching import match_images, match_proposals
-from apsam_train.annotate.rle import Rle
+from apsam_train.data.rle import Rle
 from apsam_train.errors import DatasetError
 from tests.train.annotate.fakes import rle_of
 

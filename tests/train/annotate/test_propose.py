@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from apsam_serve.contract.prompts import Box
-from apsam_train.annotate.boxes import box_of
 from apsam_train.annotate.flags import Thresholds
 from apsam_train.annotate.known import KnownObject
 from apsam_train.annotate.prompts import centre, outline
@@ -18,6 +17,7 @@ from apsam_train.annotate.proposals import ProposeOptions
 from apsam_train.annotate.propose import propose
 from apsam_train.annotate.record import read_finished, read_round
 from apsam_train.annotate.sheet import write_sheet
+from apsam_train.data.boxes import mask_box
 from apsam_train.data.dataset import ImageDataset
 from apsam_train.data.formats import open_dataset
 from apsam_train.data.problems import ProblemLog
@@ -76,7 +76,7 @@ def test_more_objects_than_one_call_takes_are_asked_for_in_several() -> None:
     known = [KnownObject(category="Gun", box=box) for box in boxes]
     image = BoxFiller().encode(np.zeros((48, 64, 3), np.uint8))
     proposals = outline(image, known, prompt="box", seed=[0])
-    assert [box_of(proposal.mask) for proposal in proposals] == boxes
+    assert [mask_box(proposal.mask) for proposal in proposals] == boxes
 
 
 def test_the_centre_of_a_rough_mask_lies_deep_inside_it() -> None:

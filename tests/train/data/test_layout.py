@@ -55,3 +55,12 @@ def test_words_are_found_in_files_and_nowhere_in_empty_or_missing_ones(tmp_path:
     assert not mentions(tmp_path / "a.json", '"objects"', '"shapes"')
     assert not mentions(tmp_path / "empty.json", "a")
     assert not mentions(tmp_path / "missing.json", "a")
+
+
+def test_a_folder_of_too_many_files_is_left_in_the_middle_and_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("apsam_train.data.layout._NUM_GLIMPSED", 2)
+    for number in range(5):
+        (tmp_path / f"{number}.json").touch()
+    assert len(glimpse(tmp_path, ".json")) == 2

@@ -160,6 +160,7 @@ def test_scores_are_broken_down_by_size_overlap_and_category() -> None:
         InstanceScore(
             image="a", category=category, area=area, overlap=overlap, iou=iou, dice=iou,
             boundary_iou=iou,
+            points_on=1.0,
         )
         for category, area, overlap, iou in (
             ("Gun", 100, None, 0.2),

@@ -1,6 +1,8 @@
-"""Boxes of masks, and how far two boxes agree."""
+"""Boxes of masks, COCO's form of boxes, and how far two boxes agree."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,11 +10,9 @@ from numpy.typing import NDArray
 from apsam_serve.contract.prompts import Box
 
 
-def box_of(mask: NDArray[np.bool_]) -> Box | None:
-    """The tight box of a mask bool [H, W], right and bottom exclusive; None when it is empty."""
+def mask_box(mask: NDArray[np.bool_]) -> Box:
+    """The tight box of a mask bool [H, W] that is not empty; right and bottom are exclusive."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if len(rows) == 0:
-        return None
     return Box(
         left=float(columns[0]),
         top=float(rows[0]),
@@ -21,14 +21,17 @@ def box_of(mask: NDArray[np.bool_]) -> Box | None:
     )
 
 
-def box_iou(a: Box | None, b: Box | None) -> float:
-    """Intersection over union of two boxes; 0.0 where one of them is None."""
-    if a is None or b is None:
-        return 0.0
+def box_iou(a: Box, b: Box) -> float:
+    """Intersection over union of two boxes."""
     width = min(a.right, b.right) - max(a.left, b.left)
     height = min(a.bottom, b.bottom) - max(a.top, b.top)
     both = max(0.0, width) * max(0.0, height)
     return both / (_area(a) + _area(b) - both)
+
+
+def mask_box_iou(mask: NDArray[np.bool_], box: Box) -> float:
+    """IoU of the tight box of a mask bool [H, W] with a box; 0.0 where the mask is empty."""
+    return box_iou(mask_box(mask), box) if mask.any() else 0.0
 
 
 def to_bbox(box: Box) -> list[float]:
@@ -36,9 +39,9 @@ def to_bbox(box: Box) -> list[float]:
     return [box.left, box.top, box.right - box.left, box.bottom - box.top]
 
 
-def from_bbox(values: list[float]) -> Box:
-    """The box of COCO's [x, y, width, height]."""
-    left, top, width, height = values
+def from_bbox(values: Iterable[float]) -> Box:
+    """The box of COCO's [x, y, width, height]. Raises ValueError for more or fewer values."""
+    left, top, width, height = (float(value) for value in values)
     return Box(left=left, top=top, right=left + width, bottom=top + height)
 
 

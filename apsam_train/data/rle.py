@@ -11,7 +11,7 @@ from pycocotools import mask as coco_mask
 
 from apsam_serve.contract.masks import encode_rle
 from apsam_serve.contract.prompts import Box
-from apsam_train.annotate.boxes import from_bbox
+from apsam_train.data.boxes import from_bbox
 
 Rle = dict[str, Any]
 """{"size": [H, W], "counts": COCO's compressed string}."""
@@ -23,14 +23,18 @@ def to_rle(mask: NDArray[np.bool_]) -> Rle:
     return {"size": [encoded.height, encoded.width], "counts": encoded.counts}
 
 
-def area_of(rle: Rle) -> int:
-    """Pixels of a mask."""
-    return int(coco_mask.area(rle))
+def mask_fields(rle: Rle) -> dict[str, Any]:
+    """The fields of a COCO annotation that follow from its mask."""
+    return {
+        "segmentation": rle,
+        "area": int(coco_mask.area(rle)),
+        "bbox": [float(value) for value in coco_mask.toBbox(rle)],
+    }
 
 
 def box_of_rle(rle: Rle) -> Box:
     """The tight box of a mask that is not empty."""
-    return from_bbox([float(value) for value in coco_mask.toBbox(rle)])
+    return from_bbox(coco_mask.toBbox(rle))
 
 
 def iou_table(first: Sequence[Rle], second: Sequence[Rle]) -> NDArray[np.float64]:
