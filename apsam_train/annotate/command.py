@@ -84,7 +84,7 @@ def _propose(args: argparse.Namespace) -> None:
     if args.worst < 0 or args.seed < 0:
         raise ConfigError(f"--worst {args.worst} and --seed {args.seed} must be 0 or more")
     log = ProblemLog(strict=args.strict)
-    dataset = open_from(args, log)
+    dataset = open_from(args, log).in_table_7()
     segmenter = open_segmenter(args.target)
     thresholds = Thresholds(score=args.low_score)
     try:
@@ -161,7 +161,7 @@ def _collect(args: argparse.Namespace) -> None:
     log = ProblemLog(strict=args.strict)
     extra = None
     if args.extra is not None:
-        extra = formats.open_dataset(args.extra, format=args.format, log=log)
+        extra = formats.open_dataset(args.extra, format=args.format, log=log).in_table_7()
     images = collect(
         args.rounds, out=args.out, extra=extra, split=args.split, link=args.link, log=log
     )
@@ -232,8 +232,8 @@ def _simulate(args: argparse.Namespace) -> None:
 
     results = simulate(
         trainer(config, minutes=args.minutes, num_steps=args.steps),
-        pool=formats.open_dataset(args.data),
-        held_out=formats.open_dataset(args.test),
+        pool=formats.open_dataset(args.data).in_table_7(),
+        held_out=formats.open_dataset(args.test).in_table_7(),
         out=args.out,
         options=options,
         on_round=tell_round,

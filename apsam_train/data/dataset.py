@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from apsam_serve.contract.images import decode
 from apsam_serve.errors import InvalidImageError
 from apsam_train.categories import label_of
-from apsam_train.data.entry import Entry
+from apsam_train.data.entry import Entry, Shape
 from apsam_train.data.problems import Problem, ProblemKind, ProblemLog, UnusableSampleError
 from apsam_train.data.sample import BoxedObject, Instance, Sample, SampleSource
 from apsam_train.data.shapes import as_object
@@ -19,7 +20,7 @@ class ImageDataset:
     """Implements `SampleSource` over entries.
 
     format: name of the file in `data/formats` that read them; categories_in_xseg: this data set's
-    names -> names of Table 7, where they differ.
+    names -> names of Table 7, where they differ; renamed: see `in_table_7`.
     """
 
     def __init__(
@@ -29,11 +30,13 @@ class ImageDataset:
         root: Path,
         format: str,
         categories_in_xseg: Mapping[str, str] | None = None,
+        renamed: bool = False,
     ) -> None:
         self.entries = tuple(entries)
         self.root = root
         self.format = format
         self.categories_in_xseg = dict(categories_in_xseg or {})
+        self._renamed = renamed
 
     @property
     def description(self) -> str:
@@ -65,6 +68,18 @@ class ImageDataset:
             root=self.root,
             format=self.format,
             categories_in_xseg=self.categories_in_xseg,
+            renamed=self._renamed,
+        )
+
+    def in_table_7(self) -> ImageDataset:
+        """The same data set, its objects under their names in Table 7 where they have one: for
+        whoever writes files that no longer say which data set they came from."""
+        return ImageDataset(
+            self.entries,
+            root=self.root,
+            format=self.format,
+            categories_in_xseg=self.categories_in_xseg,
+            renamed=True,
         )
 
     def label_of(self, category: str) -> int:
@@ -92,7 +107,7 @@ class ImageDataset:
             detail = f"{width} x {height} pixels, annotated as {entry.size[::-1]} (width, height)"
             raise _unusable(ProblemKind.SIZE_MISMATCH, entry, detail)
         try:
-            shapes = list(entry.read_shapes(report))
+            shapes = [self._named(shape) for shape in entry.read_shapes(report)]
         except UnusableSampleError:
             raise
         except DatasetError as error:
@@ -107,6 +122,12 @@ class ImageDataset:
             bag=entry.bag or entry.name,
             problems=tuple(problems),
         )
+
+    def _named(self, shape: Shape) -> Shape:
+        if not self._renamed:
+            return shape
+        name = self.categories_in_xseg.get(shape.category, shape.category)
+        return replace(shape, category=name)
 
 
 def usable_samples(source: SampleSource, log: ProblemLog) -> Iterator[tuple[int, Sample]]:

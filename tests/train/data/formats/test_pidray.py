@@ -158,3 +158,11 @@ def test_a_file_of_a_split_that_is_cut_off_ends_the_reading(v1: Path) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()))[:200])
     with pytest.raises(DatasetError, match=r"xray_train\.json is not JSON"):
         open_dataset(v1)
+
+
+def test_objects_can_be_read_under_their_names_of_table_7(v1: Path) -> None:
+    source = open_dataset(v1)
+    assert [one.category for one in source[0].instances] == ["HandCuffs", "Gun"]
+    renamed = source.in_table_7().of_split("train")
+    assert [one.category for one in renamed[0].instances] == ["Handcuffs", "Gun"]
+    assert renamed.label_of("Handcuffs") == source.label_of("HandCuffs") > 0
