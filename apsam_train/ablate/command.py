@@ -7,7 +7,6 @@ import json
 import platform
 import shlex
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +104,6 @@ def _one(
     if result_file.exists():
         done: dict[str, Any] = json.loads(result_file.read_text())
         return done
-    started = time.monotonic()
     if not (folder / FINAL).exists():
         print(f"apsam-train ablate: {arm.title}, seed {seed}", file=sys.stderr)
         fit(
@@ -117,8 +115,7 @@ def _one(
             resume=True,
             problems=log,
         )
-    trained_s = time.monotonic() - started
-    result = _scored(args, arm, folder / FINAL, test, log) | {"trained_s": trained_s}
+    result = _scored(args, arm, folder / FINAL, test, log)
     write_whole(result_file, json.dumps(result, indent=2) + "\n")
     return result
 
@@ -126,7 +123,7 @@ def _one(
 def _scored(
     args: argparse.Namespace, arm: Arm, checkpoint: Path, test: ImageDataset, log: ProblemLog
 ) -> dict[str, Any]:
-    model, _ = load_checkpoint(checkpoint, sam=args.sam)
+    model, card = load_checkpoint(checkpoint, sam=args.sam)
     askings = [Asking(protocol=name, seed=_PROMPT_SEED) for name in PROTOCOLS]
     own = Asking(protocol=arm.protocol, seed=_PROMPT_SEED)
     with Progress(f"score {arm.title}") as bar:
@@ -136,7 +133,23 @@ def _scored(
 
         scores = score(TorchSegmenter(model), test, askings, log=log, on_image=show)
     found = diagnose(model, test, scores, energy=arm.energy, asking=own)
-    return figures(scores) | {"diagnosis": found}
+    trained_s = card.training["progress"]["elapsed_s"]
+    return figures(scores) | {"diagnosis": found, "trained_s": trained_s}
+
+
+def _start_scored(args: argparse.Namespace, test: ImageDataset) -> str:
+    """The common start as it is, the paper's frozen SAM, in words; "" for fresh weights."""
+    start = args.start or args.sam
+    if start is None:
+        return "fresh weights"
+    file = args.out / "start.json"
+    if not file.exists():
+        segmenter = open_segmenter(str(start), sam=args.sam if args.start else None)
+        asking = Asking(protocol="random1", seed=_PROMPT_SEED)
+        write_whole(file, json.dumps(figures(score(segmenter, test, [asking]))) + "\n")
+    means = json.loads(file.read_text())["protocols"]["random1"]
+    scored = f"{means['miou'] * 100:.2f} mIoU, {means['dice'] * 100:.2f} Dice with random1"
+    return f"{start}, which as it is reaches {scored}"
 
 
 def _facts(
@@ -153,7 +166,7 @@ def _facts(
         "command": f"`apsam-train {shlex.join(sys.argv[1:])}`",
         "training": f"{source.description}; {config.epochs} epochs of batch {config.batch_size}",
         "test": f"{test.description}, {any_result['num_instances']} objects",
-        "start": str(args.start or args.sam or "fresh weights"),
+        "start": _start_scored(args, test),
         "machine": f"{device}, {platform.machine()}, torch {torch.__version__}",
         "time": f"{minutes:.0f} minutes of training in all",
     }

@@ -48,8 +48,9 @@ class LocationInitializer(nn.Module):
     """The top-k places of the energy features as one query for the decoder's mask tokens.
 
     A linear head scores every pixel, a softmax over pixels makes the scores an attention map, the k
-    strongest pixels' features, weighted by their attention so that gradient reaches the head, are
-    concatenated and projected. The projection starts at zero: step 0 is SAM.
+    strongest pixels' features, weighted by their share of the attention on all k so that gradient
+    reaches the head, are concatenated and projected. The projection starts at zero: step 0 is SAM.
+    (docs/adr/0010-the-energy-query-has-weight.md: why a share.)
     """
 
     def __init__(self, *, width: int, top_k: int, embed_dim: int) -> None:
@@ -67,5 +68,6 @@ class LocationInitializer(nn.Module):
         attention = self.head(pixels).squeeze(2).softmax(dim=1)
         weight, index = attention.topk(self.top_k, dim=1)
         chosen = pixels.gather(1, index.unsqueeze(2).expand(-1, -1, width))
-        query = self.project((chosen * weight.unsqueeze(2)).flatten(1))
+        share = weight / weight.sum(dim=1, keepdim=True)
+        query = self.project((chosen * share.unsqueeze(2)).flatten(1))
         return query, attention.view(num_images, rows, columns)

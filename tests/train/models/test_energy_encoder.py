@@ -53,3 +53,13 @@ def test_the_strongest_pixel_comes_first() -> None:
     query, attention = initializer(features)
     assert attention[0].argmax() == 2
     torch.testing.assert_close(query[0], torch.tensor([50.0, 7.0]))
+
+
+def test_the_query_does_not_fade_with_the_number_of_pixels() -> None:
+    initializer = LocationInitializer(width=3, top_k=2, embed_dim=6)
+    with torch.no_grad():
+        initializer.head.weight.zero_()
+        initializer.project.weight.copy_(torch.eye(6))
+    for side in (2, 64):
+        query, _ = initializer(torch.full((1, 3, side, side), 4.0))
+        torch.testing.assert_close(query, torch.full((1, 6), 2.0))
