@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from apsam_export.environment import describe
@@ -37,7 +37,7 @@ def export(
             say(f"writing {graph}.onnx")
             specs[graph] = write_graph(model, graph, folder)
         manifest = Manifest(
-            model=model.preset.spec,
+            model=replace(model.preset.spec, apg_core=card.apg.core),
             graphs=specs,
             provenance={
                 "checkpoint_sha256": sha256_of(checkpoint),

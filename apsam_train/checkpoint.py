@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
+from apsam_serve.contract.apg import ApgConfig
 from apsam_train.categories import CATEGORIES
 from apsam_train.delta import Base, check_base, check_frozen, load_base, needs_no_base
 from apsam_train.errors import CheckpointError
@@ -43,6 +44,13 @@ class Card:
     training: Mapping[str, Any] = field(default_factory=dict)
     base: Base | None = None
     format_version: int = FORMAT_VERSION
+
+    @property
+    def apg(self) -> ApgConfig:
+        """How adaptive points are made for this model when it answers: with the core that it was
+        trained with, and without the random scales of training."""
+        trained = self.training.get("config", {}).get("apg", {})
+        return ApgConfig(core=trained.get("core", 0.0))
 
     @classmethod
     def of(cls, model: APSAM, training: Mapping[str, Any], *, base: Base | None = None) -> Card:

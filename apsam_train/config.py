@@ -152,5 +152,7 @@ def _check(config: TrainConfig, source: str) -> None:
     for key in ("apg_start", "box_share", "ema_decay"):
         if not 0 <= getattr(config, key) <= 1:
             raise ConfigError(f"{source}: {key} = {getattr(config, key)} must lie in 0 to 1")
+    if not config.apg.core >= 0:
+        raise ConfigError(f"{source} [apg]: core = {config.apg.core} must not be negative")
     if config.trainable == "category" and config.category_weight == 0:
         raise ConfigError(f"{source}: trainable = 'category' needs category_weight > 0")

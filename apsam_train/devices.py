@@ -44,6 +44,11 @@ def resolve(config: TrainConfig) -> TrainConfig:
     return replace(config, precision=precision, devices=devices)
 
 
+def is_main_process() -> bool:
+    """Whether this process speaks for all: the first of a run over several."""
+    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", 0))) == 0
+
+
 def make_fabric(config: TrainConfig) -> Fabric:
     """A launched Fabric for a resolved configuration."""
     num_nodes = int(os.environ.get("GROUP_WORLD_SIZE", 1))

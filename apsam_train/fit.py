@@ -26,7 +26,7 @@ from apsam_train.data.dataset import ImageDataset
 from apsam_train.data.problems import ProblemLog
 from apsam_train.data.sample import SampleSource
 from apsam_train.delta import Base, base_of
-from apsam_train.devices import make_fabric, resolve
+from apsam_train.devices import is_main_process, make_fabric, resolve
 from apsam_train.ema import Ema
 from apsam_train.errors import CheckpointError, ConfigError
 from apsam_train.feature_cache import FeatureCache
@@ -98,8 +98,9 @@ def run(args: argparse.Namespace) -> int:
         advice = "go on with --resume" if saved else "nothing was saved yet"
         print(f"apsam-train fit: interrupted; {advice}", file=sys.stderr)
         return 130
-    options.tell(log, "fit")
-    print(f"apsam-train fit: wrote {model_file}", file=sys.stderr)
+    if is_main_process():
+        options.tell(log, "fit")
+        print(f"apsam-train fit: wrote {model_file}", file=sys.stderr)
     return 0
 
 

@@ -31,10 +31,11 @@ def open_checkpoint(path: str | Path, sam: str | Path | None = None) -> TorchSeg
     """Open a checkpoint, or an official SAM .pth file as it is, for evaluation; sam: the SAM file
     of a delta, where it does not lie beside it. Raises CheckpointError."""
     if Path(path).suffix == ".pth":
-        model = frozen_sam(Path(path))
+        model, apg = frozen_sam(Path(path)), ApgConfig()
     else:
-        model, _ = load_checkpoint(Path(path), sam=None if sam is None else Path(sam))
-    return TorchSegmenter(model.to("cuda" if torch.cuda.is_available() else "cpu"))
+        model, card = load_checkpoint(Path(path), sam=None if sam is None else Path(sam))
+        apg = card.apg
+    return TorchSegmenter(model.to("cuda" if torch.cuda.is_available() else "cpu"), apg=apg)
 
 
 class TorchSegmenter:

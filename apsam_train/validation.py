@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from apsam_serve.contract.apg import ApgConfig
 from apsam_train.config import TrainConfig
 from apsam_train.data.dataset import ImageDataset
 from apsam_train.evaluate.protocols import PROTOCOLS
@@ -38,12 +39,15 @@ class Validation:
             logbook.picture(step, "validation", self._picture(model))
         model.train(was_training)
 
+    def _segmenter(self, model: APSAM) -> TorchSegmenter:
+        return TorchSegmenter(model, apg=ApgConfig(core=self._config.apg.core))
+
     def _scores(self, model: APSAM) -> dict[str, float]:
         askings = [Asking(protocol=name, seed=_SEED) for name in _SCORED]
-        scores = score(TorchSegmenter(model), self._scored, askings)
+        scores = score(self._segmenter(model), self._scored, askings)
         return {f"miou_{a.protocol}": summarise(scores[a]).miou for a in askings}
 
     def _picture(self, model: APSAM) -> NDArray[np.uint8]:
-        segmenter = TorchSegmenter(model)
+        segmenter = self._segmenter(model)
         methods = {name: Method(segmenter=segmenter, protocol=PROTOCOLS[name]) for name in _SCORED}
         return comparison(self._pictured, methods, seed=_SEED, num_rows=_NUM_PICTURED)

@@ -31,8 +31,12 @@ Ints = NDArray[np.int64]
 @dataclass(frozen=True, kw_only=True)
 class ApgConfig:
     """tau: least centroid distance in model pixels for two clusters; fallback: see `_fallback`;
-    scale_range: (low, high) of the box scales s_w, s_h, drawn with `seed`; training: (0.9, 1.1)."""
+    scale_range: (low, high) of the box scales s_w, s_h, drawn with `seed`; training: (0.9, 1.1);
+    core: points are looked for where the logit exceeds it, or in the whole mask (above 0, the
+    paper) where nothing does. The farthest pair of the whole mask lies on its outline, and so
+    often beside the object; a model's own core is part of it (docs/adr/0011)."""
 
+    core: float = 0.0
     tau: float = 4.0
     max_iterations: int = 20
     fallback: Fallback = "foreground"
@@ -64,9 +68,7 @@ def adaptive_points(
     valid_cells: (rows, columns) that lie on the image; padding is never foreground.
     """
     config = config or ApgConfig()
-    foreground = logits > 0
-    foreground[valid_cells[0] :] = False
-    foreground[:, valid_cells[1] :] = False
+    foreground = _foreground(logits, valid_cells, config.core)
     box, foreground = _scaled_box(foreground, valid_cells, config)
     rows = _Rows.of(foreground)
     if rows.total == 0:
@@ -76,6 +78,15 @@ def adaptive_points(
         return _result(_fallback(rows, box, config), "fallback", box, foreground)
     pair = _farthest_pair(*split.clusters(rows))
     return _result((pair + 0.5) * MASK_STRIDE, "clusters", box, foreground, split)
+
+
+def _foreground(
+    logits: NDArray[np.float32], valid_cells: tuple[int, int], core: float
+) -> NDArray[np.bool_]:
+    valid = np.zeros(logits.shape, bool)
+    valid[: valid_cells[0], : valid_cells[1]] = True
+    inner = (logits > core) & valid
+    return inner if inner.any() else (logits > 0) & valid
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -46,7 +46,7 @@ class ModelSpec:
     """What the graphs compute. side: S, model input side in pixels; embed_dim: C of embedding and
     energy query; num_masks: masks per prompt; energy_stride: model pixels per attention cell;
     categories: names of the category head's classes from 1 on, class 0 being no contraband; empty
-    for a model without that head."""
+    for a model without that head; apg_core: the `ApgConfig.core` that it was trained with."""
 
     preset: str
     side: int
@@ -56,6 +56,7 @@ class ModelSpec:
     mask_stride: int = 4
     energy_stride: int = 8
     categories: tuple[str, ...] = ()
+    apg_core: float = 0.0
 
     @property
     def num_categories(self) -> int:

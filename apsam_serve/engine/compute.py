@@ -4,7 +4,7 @@ share."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +61,9 @@ def answer(
     """Answer each question's prompts in shared batches. Returns (answers, seconds by stage)."""
     owner = [q for q, question in enumerate(questions) for _ in question.prompts]
     strategies = [
-        prompting.load(question.strategy)(prompt, question.frame, question.apg)
+        prompting.load(question.strategy)(
+            prompt, question.frame, replace(question.apg, core=runner.model.apg_core)
+        )
         for question in questions
         for prompt in question.prompts
     ]

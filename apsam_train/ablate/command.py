@@ -131,8 +131,8 @@ def _scored(
         def show(done: int) -> None:
             bar.show(done / len(test), test.description)
 
-        scores = score(TorchSegmenter(model), test, askings, log=log, on_image=show)
-    found = diagnose(model, test, scores, energy=arm.energy, asking=own)
+        scores = score(TorchSegmenter(model, apg=card.apg), test, askings, log=log, on_image=show)
+    found = diagnose(model, test, scores, apg=card.apg, energy=arm.energy, asking=own)
     trained_s = card.training["progress"]["elapsed_s"]
     return figures(scores) | {"diagnosis": found, "trained_s": trained_s}
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from apsam_serve.contract.apg import ApgConfig
 from apsam_serve.contract.preprocess import letterbox
 from apsam_train.data.dataset import usable_samples
 from apsam_train.data.problems import ProblemLog
@@ -43,12 +44,13 @@ def by_first_mask(
     return groups
 
 
-def without_query(model: APSAM, source: SampleSource, asking: Asking) -> float:
+def without_query(model: APSAM, source: SampleSource, asking: Asking, *, apg: ApgConfig) -> float:
     """mIoU of a trained model whose energy query is set to zero afterwards; changes the model."""
     with torch.no_grad():
         model.location_initializer.project.weight.zero_()
         model.location_initializer.project.bias.zero_()
-    return summarise(score(TorchSegmenter(model), source, [asking])[asking]).miou
+    segmenter = TorchSegmenter(model, apg=apg)
+    return summarise(score(segmenter, source, [asking])[asking]).miou
 
 
 @torch.no_grad()
@@ -82,12 +84,14 @@ def diagnose(
     source: SampleSource,
     scores: Mapping[Asking, Sequence[InstanceScore]],
     *,
+    apg: ApgConfig,
     energy: bool,
     asking: Asking,
 ) -> dict[str, Any]:
-    """Everything above for one trained arm; asking: its own protocol. Changes the model."""
+    """Everything above for one trained arm; apg: how it makes adaptive points; asking: its own
+    protocol. Changes the model."""
     found: dict[str, Any] = {"by_first_mask": by_first_mask(scores, seed=asking.seed)}
     if energy:
         found["attention"] = attention_on_objects(model, source)
-        found["miou_without_query"] = without_query(model, source, asking)
+        found["miou_without_query"] = without_query(model, source, asking, apg=apg)
     return found

@@ -41,6 +41,8 @@ from apsam_train.segmenter import TorchSegmenter
 from tests.train.conftest import SMALL, write_blocks
 from tests.train.sam_files import SMALL_SAM, write_sam
 
+TRAINING = {"data": "none", "config": {"apg": {"core": 2.0}}}
+
 
 @pytest.fixture(scope="module")
 def preset() -> Iterator[Preset]:
@@ -58,7 +60,7 @@ def checkpoint(preset: Preset, tmp_path_factory: pytest.TempPathFactory) -> Path
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.1)
     path = tmp_path_factory.mktemp("checkpoint") / "model.safetensors"
-    save_checkpoint(path, model, Card.of(model, {"data": "none"}))
+    save_checkpoint(path, model, Card.of(model, TRAINING))
     return path
 
 
@@ -126,7 +128,8 @@ def test_the_bundle_lists_its_graphs_and_where_it_came_from(bundle: Path) -> Non
     assert set(manifest.graphs) == set(GRAPH_NAMES)
     assert {"parity.json", "card.json", "image_encoder.onnx"} <= set(manifest.files)
     assert len(manifest.provenance["checkpoint_sha256"]) == 64
-    assert manifest.provenance["training"] == {"data": "none"}
+    assert manifest.provenance["training"] == TRAINING
+    assert manifest.model.apg_core == 2.0
     assert manifest.provenance["environment"]["libraries"]["torch"]
 
 

@@ -10,6 +10,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from apsam_serve.contract.apg import ApgConfig
 from apsam_train.checkpoint import (
     Card,
     load_checkpoint,
@@ -286,3 +287,13 @@ def test_a_run_resumes_from_a_delta(delta: Delta, tmp_path: Path) -> None:
         CheckpointError, match=r"other\.pth \(SHA-256 ffffffffffff\) is another file"
     ):
         restore_checkpoint(last, resumed, its_optimizer, base=other)
+
+
+def test_a_card_says_how_its_model_makes_adaptive_points(
+    small_model: APSAM, tmp_path: Path
+) -> None:
+    trained = {"config": {"apg": {"core": 2.0, "scale_range": [0.9, 1.1]}}}
+    save_checkpoint(tmp_path / "m.safetensors", small_model, Card.of(small_model, trained))
+    _, card = load_checkpoint(tmp_path / "m.safetensors")
+    assert card.apg == ApgConfig(core=2.0)
+    assert Card.of(small_model, {}).apg == ApgConfig()

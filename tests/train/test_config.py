@@ -35,6 +35,10 @@ def test_tables_fill_the_nested_records() -> None:
         ("batch_size = 0", "batch_size = 0 must be positive"),
         ("schedule = 'step'", "schedule = 'step' must be one of constant, cosine"),
         ("epochs = = 3", "x.toml is not TOML"),
+        ("[apg]\ncore = -1.0", r"x.toml \[apg\]: core = -1.0 must not be negative"),
+        ("box_share = 1.5", "box_share = 1.5 must lie in 0 to 1"),
+        ("trainable = 'category'", "trainable = 'category' needs category_weight > 0"),
+        ("precision = 'int8'", "precision = 'int8' must be one of auto, fp32, bf16, fp16"),
         ("[loss]\nfokal = 1.0", r"x.toml \[loss\] has no field 'fokal'"),
     ],
 )
@@ -51,3 +55,13 @@ def test_an_unknown_name_lists_the_known_configs() -> None:
 def test_a_missing_file_is_named() -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.toml cannot be read"):
         read_config("nowhere.toml")
+
+
+def test_single_values_can_be_changed_in_tomls_notation() -> None:
+    changes = ["seed=3", "loss.focal=2", 'preset="vit_b"', "apg.scale_range=[1.0, 1.0]"]
+    config = read_config("paper", changes)
+    assert (config.seed, config.loss.focal, config.preset) == (3, 2.0, "vit_b")
+    assert config.apg.scale_range == (1.0, 1.0)
+    assert config.loss.dice == TrainConfig().loss.dice
+    with pytest.raises(ConfigError, match=r"--set preset=vit_b is not TOML .*text in quotes"):
+        read_config("paper", ["preset=vit_b"])

@@ -61,6 +61,7 @@ def test_two_processes_follow_the_loss_curve_of_one(blocks_dataset: Path, tmp_pa
     for each in (alone, together):
         done = subprocess.run(each, capture_output=True, text=True, timeout=300, env=ONE_THREAD)
         assert done.returncode == 0, done.stderr
+        assert done.stderr.count("wrote") == 1
     one, two = ([line["loss"] for line in log(tmp_path / name)] for name in ("one", "two"))
     assert len(one) == len(two) == 4
     assert two == pytest.approx(one, rel=1e-3)

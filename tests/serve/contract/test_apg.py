@@ -235,3 +235,26 @@ def test_points_lie_on_the_mask_inside_the_box(
     if result.branch == "clusters":
         assert [result.assignment[y, x] for x, y in cells] == [1, 2]
         assert np.linalg.norm(result.centroids[1] - result.centroids[0]) > tau
+
+
+def _ramp() -> NDArray[np.float32]:
+    """A bar of 20 x 3 cells whose logits are 1 at both ends and 4 in the middle 12."""
+    logits = np.full((L, L), -1, np.float32)
+    logits[10:13, 5:25] = 1
+    logits[10:13, 9:21] = 4
+    return logits
+
+
+@pytest.mark.parametrize(("core", "ends"), [(0.0, (5, 24)), (2.0, (9, 20))])
+def test_points_are_looked_for_in_the_core(core: float, ends: tuple[int, int]) -> None:
+    found = adaptive_points(_ramp(), valid_cells=(L, L), config=ApgConfig(core=core))
+    assert sorted((found.points[:, 0] / 4 - 0.5).tolist()) == list(ends)
+
+
+def test_a_mask_without_a_core_is_taken_whole() -> None:
+    whole = adaptive_points(_ramp(), valid_cells=(L, L))
+    found = adaptive_points(_ramp(), valid_cells=(L, L), config=ApgConfig(core=9.0))
+    assert np.array_equal(found.points, whole.points)
+    nothing = np.full((L, L), -1, np.float32)
+    empty = adaptive_points(nothing, valid_cells=(L, L), config=ApgConfig(core=9.0))
+    assert empty.branch == "empty"

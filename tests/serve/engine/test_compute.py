@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -88,3 +89,18 @@ def test_one_image_is_decoded_without_a_copy_and_each_of_several_is_sent_once(
     compute.answer(runner, [one, other, _question(runner, bag, one.encoded)])
     assert len(runner.fed[1]["embedding"]) == 2
     assert runner.fed[1]["image_index"].tolist() == [0, 1, 0]
+
+
+def test_the_core_of_adaptive_points_is_the_models(
+    bag: NDArray[np.uint8], model: ModelSpec
+) -> None:
+    def points(core: float) -> list[tuple[float, float]]:
+        runner = FakeRunner(replace(model, apg_core=core))
+        question = replace(_question(runner, bag), strategy="apg")
+        ((answer,),), _ = compute.answer(runner, [question])
+        return [tuple(point) for point in answer.points.tolist()]
+
+    def spread(found: list[tuple[float, float]]) -> float:
+        return float(np.hypot(*np.subtract(*found)))
+
+    assert spread(points(0.0)) > spread(points(6.0)) > 0

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from apsam_serve.contract.apg import ApgConfig
 from apsam_train.ablate.arms import ARMS, PROTOCOLS
 from apsam_train.ablate.diagnosis import attention_on_objects, by_first_mask, without_query
 from apsam_train.ablate.report import report, verdict
@@ -123,7 +124,8 @@ def test_attention_and_the_energy_query_are_looked_at(
     found = attention_on_objects(small_model, source)
     assert found["area"] == pytest.approx(2 * 400 / (64 * 64), rel=0.25)
     assert 0 <= found["attention"] <= 1
-    without_query(small_model, source, Asking(protocol="random1", seed=0))
+    asking = Asking(protocol="random1", seed=0)
+    without_query(small_model, source, asking, apg=ApgConfig())
     image = torch.zeros(1, 64, 64, 3, dtype=torch.uint8)
     assert not small_model.encode_energy(image)[0].any()
 
