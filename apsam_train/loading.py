@@ -75,7 +75,7 @@ class Batches(Iterator[TrainingItem]):
         advice = (
             "raise num_workers"
             if self._num_workers < num_cpus()
-            else "store smaller images (apsam-train curate) or take more CPU cores"
+            else "store smaller images or take more CPU cores"
         )
         return (
             f"{waited:.0%} of the time is spent waiting for data, most of it on "

@@ -15,15 +15,15 @@ def choose_trainable(model: APSAM, config: TrainConfig) -> None:
     "category": the category head only. A category head learns in every one of them. Without
     `config.energy` the query stays zero: the model is SAM with adapters, the paper's "w/o EAE".
     """
-    model.requires_grad_(config.trainable == "all")
-    parts: list[nn.Module] = [] if model.category_head is None else [model.category_head]
     energy_parts = [model.energy_encoder, model.location_initializer]
     if config.trainable == "adapters":
-        parts += [model.adapters, *energy_parts]
-    if config.trainable == "energy":
-        parts += energy_parts
-    for part in parts:
-        part.requires_grad_(True)
+        model.freeze_sam()
+    else:
+        model.requires_grad_(config.trainable == "all")
+        parts: list[nn.Module] = [] if model.category_head is None else [model.category_head]
+        parts += energy_parts if config.trainable == "energy" else []
+        for part in parts:
+            part.requires_grad_(True)
     if not config.energy:
         for part in energy_parts:
             part.requires_grad_(False)

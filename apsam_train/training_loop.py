@@ -70,11 +70,17 @@ class Loop:
                 self.clock.elapsed_s += time.monotonic() - started
                 if self.clock.step % self.config.log_every == 0:
                     self._log(logbook, bar, values)
-                if self.validation is not None and logbook is not None:
-                    with nullcontext() if self.ema is None else self.ema.applied():
-                        self.validation.look(self.clock.step, self.model, logbook)
+                if logbook is not None:
+                    self._validate(logbook)
                 if main and self.clock.step % self.config.save_every == 0:
                     self.save()
+
+    def _validate(self, logbook: Logbook) -> None:
+        """Look at held-out images where that is due, through the average where there is one."""
+        if self.validation is None or not self.validation.is_due(self.clock.step):
+            return
+        with nullcontext() if self.ema is None else self.ema.applied():
+            self.validation.look(self.clock.step, self.model, logbook)
 
     def _share(self) -> float:
         """Every process must stop at the same step, and clocks differ."""

@@ -30,6 +30,10 @@ class Validation:
         self._pictured = source.evenly(_NUM_PICTURED)
         self._config = config
 
+    def is_due(self, step: int) -> bool:
+        """Whether `look` has anything to do after `step` steps."""
+        return step % self._config.validate_every == 0 or step % self._config.pictures_every == 0
+
     def look(self, step: int, model: APSAM, logbook: Logbook) -> None:
         """Write down what is due after `step` steps."""
         was_training = model.training

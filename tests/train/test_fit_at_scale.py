@@ -267,3 +267,21 @@ def test_a_run_is_not_resumed_with_another_recipe(
         fit(config, source=source.evenly(4), out=tmp_path, resume=True)
     fit(replace(config, epochs=2, log_every=1), source=source, out=tmp_path, resume=True)
     assert [line["step"] for line in log(tmp_path)] == [1, 2, 3, 4]
+
+
+def test_an_average_is_put_in_place_only_when_somebody_looks(
+    config: TrainConfig, blocks_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    applied, num_applied = Ema.applied, 0
+
+    def counted(self: Ema) -> Any:
+        nonlocal num_applied
+        num_applied += 1
+        return applied(self)
+
+    monkeypatch.setattr(Ema, "applied", counted)
+    source = open_dataset(blocks_dataset)
+    averaged = replace(config, ema_decay=0.9, validate_every=3, pictures_every=100)
+    fit(averaged, source=source, validation=source, out=tmp_path)
+    assert len(log(tmp_path)) == 6
+    assert num_applied == 2 + 1  # two looks, and the file that is handed over
