@@ -1,63 +1,170 @@
-"""`apsam-export --checkpoint F [--sam F] --out BUNDLE`."""
+"""`apsam-export`: write a bundle, check one again, or say what is in it."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apsam_serve.errors import ApsamError
 
 if TYPE_CHECKING:
-    from apsam_export.parity import Report
+    from apsam_export.gate.report import Report
+
+_FAILURES = {"PARITY", "RANGE"}
+"""Reasons that say: the model and this export do not fit; all others are the caller's."""
+_OF_EXPORT = {
+    "sam": "--sam",
+    "out": "--out",
+    "precision": "--precision",
+    "plans": "--trt or --rtx",
+    "kernels": "--kernels",
+    "plan_cache": "--plan-cache",
+    "sign": "--sign",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Export; 0 on success, 1 when the accuracy gate fails, 2 on bad input, 130 interrupted."""
-    parser = argparse.ArgumentParser(
-        prog="apsam-export", description="Turn a checkpoint into a bundle of three ONNX graphs."
-    )
-    parser.add_argument("--checkpoint", type=Path, required=True, help="model.safetensors")
-    parser.add_argument(
-        "--sam", type=Path, metavar="FILE", help="SAM file of a delta (default: the one beside it)"
-    )
-    parser.add_argument("--out", type=Path, required=True, help="folder to create")
+    """0 on success, 1 when a build fails the gate, 2 on bad input, 130 interrupted."""
+    parser = _parser()
     args = parser.parse_args(argv)
-
-    def say(line: str) -> None:
-        print(f"apsam-export: {line}", file=sys.stderr)
-
+    _check_modes(parser, args)
     try:
-        from apsam_export.export import export  # needs the libraries of the export extra
+        if args.inspect:
+            return _inspect(args.inspect, as_json=args.json)
+        if args.verify:
+            return _verify(args.verify, record=args.record)
+        return _export(args)
     except ModuleNotFoundError as error:
-        say(f"error: {error.name} is not installed; pip install 'apsam[export]'")
+        extra = "export" if args.checkpoint else "serve"
+        _say(f"error: {error.name} is not installed; pip install 'apsam[{extra}]'")
         return 2
-    try:
-        report = export(args.checkpoint, args.out, sam=args.sam, say=say)
     except ApsamError as error:
-        say(f"error: {error}")
-        return 1 if error.reason == "PARITY" else 2
+        _say(f"error: {error}")
+        return 1 if error.reason in _FAILURES else 2
     except KeyboardInterrupt:
-        say(f"interrupted; {args.out} was not written")
+        _say(f"interrupted; {args.out} was not written" if args.out else "interrupted")
         return 130
-    print(table(report))
-    say(f"wrote {args.out}")
+
+
+def table(reports: Mapping[str, Report | str]) -> str:
+    """The gate's findings for people, a build a line."""
+    lines = [
+        f"{'build':<12}{'verdict':<9}{'tensors':>9}{'mask IoU min':>14}{'mean':>8}{'flips':>8}"
+        f"{'clear':>7}{'same points':>13}"
+    ]
+    for name, found in reports.items():
+        if isinstance(found, str):
+            lines.append(f"{name:<12}not run  {found}")
+            continue
+        largest = max(tensor.max for tensor in found.tensors.values())
+        lines.append(
+            f"{name:<12}{'passed' if found.passed else 'FAILED':<9}{largest:>9.1e}"
+            f"{found.mask_iou.min:>14.4f}{found.mask_iou.mean:>8.4f}{found.flips:>8.1%}"
+            f"{found.clear_flips:>7.1%}{found.same_points:>13.1%}"
+        )
+        lines += [f"{'':<12}{failure}" for failure in found.failures()]
+    return "\n".join(lines)
+
+
+def _export(args: argparse.Namespace) -> int:
+    from apsam_export.export import export  # needs the libraries of the export extra
+    from apsam_export.request import Request
+
+    request = Request(
+        twins=tuple(dict.fromkeys(args.precision)),
+        plans=tuple(args.plans),
+        kernels=tuple(name for name in args.kernels.split(",") if name),
+        plan_cache=args.plan_cache,
+        sign_with=args.sign,
+    )
+    reports = export(args.checkpoint, args.out, sam=args.sam, request=request, say=_say)
+    print(table(reports))
+    _say(f"wrote {args.out}")
     return 0
 
 
-def table(report: Report) -> str:
-    """The parity report for people."""
-    lines = [f"{'tensor':<16}{'max difference':>16}{'mean':>12}   (of the largest value)"]
-    for name, difference in report.tensors.items():
-        lines.append(f"{name:<16}{difference.max:>16.1e}{difference.mean:>12.1e}")
-    lines.append(
-        f"mask IoU to the checkpoint: min {report.mask_iou_min:.4f}, mean "
-        f"{report.mask_iou_mean:.4f} over {report.num_prompts} prompts; "
-        f"best-of-four flips {report.flips:.1%}"
+def _verify(bundle: Path, *, record: bool) -> int:
+    from apsam_export.gate.verify import failed, verify
+
+    outcomes = verify(bundle, record=record, say=_say)
+    print(table(outcomes))
+    for name in failed(outcomes):
+        _say(f"error: build {name} fails here; do not serve it from this machine")
+    return 1 if failed(outcomes) else 0
+
+
+def _inspect(bundle: Path, *, as_json: bool) -> int:
+    from apsam_export import inspection
+
+    found = inspection.inspect(bundle)
+    print(json.dumps(found, indent=2) if as_json else inspection.table(found))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="apsam-export",
+        description="Turn a checkpoint into a bundle, check a bundle again, or list what is in it.",
     )
-    return "\n".join(lines)
+    mode = parser.add_mutually_exclusive_group(required=True)
+    mode.add_argument("--checkpoint", type=Path, metavar="FILE", help="model.safetensors to export")
+    mode.add_argument(
+        "--verify", type=Path, metavar="BUNDLE", help="check hashes, specs and numbers again"
+    )
+    mode.add_argument("--inspect", type=Path, metavar="BUNDLE", help="list builds, graphs, FLOPs")
+    group = parser.add_argument_group("with --checkpoint")
+    group.add_argument("--out", type=Path, metavar="BUNDLE", help="folder to create")
+    group.add_argument(
+        "--sam", type=Path, metavar="FILE", help="SAM file of a delta (default: the one beside it)"
+    )
+    group.add_argument(
+        "--precision",
+        action="append",
+        choices=("fp16", "bf16"),
+        default=[],
+        help="a typed twin beside FP32; may be given twice",
+    )
+    for option, form, text in (
+        ("--trt", "tensorrt", "TensorRT plans for this machine's GPU"),
+        ("--rtx", "tensorrt_rtx", "portable TensorRT-RTX plans"),
+    ):
+        group.add_argument(
+            option, dest="plans", action="append_const", const=form, default=[], help=text
+        )
+    group.add_argument(
+        "--kernels", default="", metavar="ARCH,...", help="compile GPU kernels, as sm_80,sm_89"
+    )
+    group.add_argument(
+        "--plan-cache", type=Path, metavar="DIR", help="plans to use again (default: the user's)"
+    )
+    group.add_argument("--sign", type=Path, metavar="KEY.pem", help="sign the bundle: BUNDLE.sig")
+    parser.add_argument(
+        "--record", action="store_true", help="with --verify: write what was found into the bundle"
+    )
+    parser.add_argument("--json", action="store_true", help="with --inspect: for programs")
+    return parser
+
+
+def _check_modes(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """End with exit code 2 where options of different modes are mixed."""
+    if args.checkpoint and not args.out:
+        parser.error("--checkpoint needs --out BUNDLE, the folder to create")
+    foreign = [name for name in _OF_EXPORT if getattr(args, name)] if not args.checkpoint else []
+    if args.record and not args.verify:
+        parser.error("--record goes with --verify alone")
+    if args.json and not args.inspect:
+        parser.error("--json goes with --inspect alone")
+    if foreign:
+        options = ", ".join(_OF_EXPORT[name] for name in foreign)
+        parser.error(f"{options}: with --checkpoint alone")
+
+
+def _say(line: str) -> None:
+    print(f"apsam-export: {line}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""The three graphs as modules: each wraps the trained model, none edits it."""
+"""The three graphs as modules: each wraps the trained model, or its twin, and none edits it.
+
+They state the types of what goes in and out (`contract.tensors`); inside, the model does.
+"""
 
 from __future__ import annotations
 
@@ -8,39 +11,47 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from apsam_serve.contract.manifest import ModelSpec
+from apsam_export.twins import TORCH_TYPES
+from apsam_serve.contract.manifest import ModelSpec, Precision
+from apsam_serve.contract.tensors import DTYPES
 from apsam_train.models import APSAM
 
 
 class ImageEncoderGraph(nn.Module):
     """image uint8 [B, S, S, 3] -> embedding [B, C, G, G]."""
 
-    def __init__(self, model: APSAM) -> None:
+    def __init__(self, model: APSAM, precision: Precision) -> None:
         super().__init__()
         self.model = model
+        self.precision: Precision = precision
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.model.encode_image(image)
+        # FP32 graphs run on CPUs, whose runtimes have no fused attention to widen heads for.
+        fused = self.precision != "fp32"
+        return self.model.encode_image(image, fused=fused).to(held_type(self.precision))
 
 
 class EnergyEncoderGraph(nn.Module):
-    """image uint8 [B, S, S, 3] -> energy_query [B, C], attention [B, S/8, S/8]."""
+    """image uint8 [B, S, S, 3] -> energy_query [B, C], attention float32 [B, S/8, S/8]."""
 
-    def __init__(self, model: APSAM) -> None:
+    def __init__(self, model: APSAM, precision: Precision) -> None:
         super().__init__()
         self.model = model
+        self.precision: Precision = precision
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        return self.model.encode_energy(image)
+        query, attention = self.model.encode_energy(image)
+        return query.to(held_type(self.precision)), attention.float()
 
 
 class PromptDecoderGraph(nn.Module):
     """Prompts over embeddings -> low_res_logits [P, M, L, L], iou [P, M] and, from a model with a
-    category head, category_logits [P, 1 + num_categories]."""
+    category head, category_logits [P, 1 + num_categories]; all float32."""
 
-    def __init__(self, model: APSAM) -> None:
+    def __init__(self, model: APSAM, precision: Precision) -> None:
         super().__init__()
         self.model = model
+        self.precision: Precision = precision
 
     def forward(
         self,
@@ -52,16 +63,17 @@ class PromptDecoderGraph(nn.Module):
         mask_input: Tensor,
         has_mask_input: Tensor,
     ) -> tuple[Tensor, ...]:
+        dtype = TORCH_TYPES[self.precision]
         decoded = self.model.decode(
-            embedding=embedding,
-            energy_query=energy_query,
+            embedding=embedding.to(dtype),
+            energy_query=energy_query.to(dtype),
             image_index=image_index,
             point_coords=point_coords,
             point_labels=point_labels,
-            mask_input=mask_input,
-            has_mask_input=has_mask_input,
+            mask_input=mask_input.to(dtype),
+            has_mask_input=has_mask_input.to(dtype),
         )
-        return tuple(tensor for tensor in decoded if tensor is not None)
+        return tuple(tensor.float() for tensor in decoded if tensor is not None)
 
 
 GRAPHS = {
@@ -80,15 +92,22 @@ class TracingSizes:
     N: int = 4
 
 
-def tracing_inputs(graph: str, spec: ModelSpec, sizes: TracingSizes) -> tuple[Tensor, ...]:
+def held_type(precision: Precision) -> torch.dtype:
+    """What embeddings and energy queries go in and out as."""
+    return {"float32": torch.float32, "float16": torch.float16}[DTYPES[precision]]
+
+
+def tracing_inputs(
+    graph: str, spec: ModelSpec, sizes: TracingSizes, precision: Precision = "fp32"
+) -> tuple[Tensor, ...]:
     """Inputs of a graph for tracing, in the order of its forward."""
     image = torch.zeros(sizes.B, spec.side, spec.side, 3, dtype=torch.uint8)
     if graph != "prompt_decoder":
         return (image,)
     mask_side = spec.mask_side
     return (
-        torch.zeros(sizes.B, spec.embed_dim, spec.grid, spec.grid),
-        torch.zeros(sizes.B, spec.embed_dim),
+        torch.zeros(sizes.B, spec.embed_dim, spec.grid, spec.grid, dtype=held_type(precision)),
+        torch.zeros(sizes.B, spec.embed_dim, dtype=held_type(precision)),
         torch.arange(sizes.P) % sizes.B,
         torch.zeros(sizes.P, sizes.N, 2),
         torch.ones(sizes.P, sizes.N),

@@ -51,6 +51,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--listen", str, "HOST:PORT, port 0 picks a free one (%(default)s)")
     add("--backend", str, "onnxruntime, or fake for rehearsals (%(default)s)")
     add("--device", str, "cpu, or what the back end offers (%(default)s)")
+    add("--build", str, "which build of the bundle, as apsam-export --inspect lists them")
+    parser.add_argument(
+        "--allow-unverified",
+        action="store_true",
+        help="serve a build that was not held to its checkpoint; health tells",
+    )
+    add("--require-signature", Path, "PUBLIC_KEY that must have signed the bundle (BUNDLE.sig)")
     add("--threads", int, "CPU threads per graph call, 0 for one per core")
     add("--host-threads", int, "threads that decode images, 0 for up to four")
     add("--budget-bytes", int, "memory for held images, 0 for a quarter of all, at most 2 GiB")

@@ -20,7 +20,9 @@ _MAX_AUTO_BUDGET = 2 * 2**30
 
 @dataclass(frozen=True, kw_only=True)
 class ServeConfig:
-    """bundle: folder; listen: HOST:PORT, port 0 picks a free one; threads: per graph call;
+    """bundle: folder; listen: HOST:PORT, port 0 picks a free one; build: of the bundle, "" for the
+    back end's first; allow_unverified: serve a build that has not passed its gate, and say so;
+    require_signature: public key that must have signed the bundle; threads: per graph call;
     host_threads: for decoding images, and as many for packing masks; budget_bytes: held images;
     ttl_s: life of an unused handle; max_pixels: of one image; grace_s: for calls in flight after
     the first signal; metrics_port: Prometheus over HTTP, None for none."""
@@ -29,6 +31,9 @@ class ServeConfig:
     listen: str = "127.0.0.1:50051"
     backend: str = "onnxruntime"
     device: str = "cpu"
+    build: str = ""
+    allow_unverified: bool = False
+    require_signature: Path | None = None
     threads: int = AUTO
     host_threads: int = AUTO
     budget_bytes: int = AUTO

@@ -11,6 +11,8 @@ ApsamError
 ├── NotServingError                 the service is loading or draining; use another one
 ├── ModelFaultError                 the graphs answered what is no number; no mask is trusted
 ├── BundleError                     a bundle is incomplete, changed, or of an unknown format
+│   ├── UnverifiedBuildError        a build that nobody has held to its checkpoint
+│   └── SignatureError              a bundle is not signed, or not by the key that was asked for
 └── BackendUnavailableError         the back end, device or provider asked for is not there
 
 `reason` is the machine-readable name that clients receive; the text is for people and holds the
@@ -89,6 +91,18 @@ class BundleError(ApsamError):
     """Raised by `contract.manifest`; the message names the file."""
 
     reason = "BAD_BUNDLE"
+
+
+class UnverifiedBuildError(BundleError):
+    """Raised by `runtime.builds`; verify the build on this machine, or choose another."""
+
+    reason = "UNVERIFIED_BUILD"
+
+
+class SignatureError(BundleError):
+    """Raised by `signing`; nothing of the bundle was read."""
+
+    reason = "BAD_SIGNATURE"
 
 
 class BackendUnavailableError(ApsamError):

@@ -19,14 +19,11 @@ from apsam_serve.runtime.base import Runner, RunnerOptions, load
 
 
 def open_bundle(
-    path: str | Path, *, backend: str = "onnxruntime", threads: int = 0, device: str = "cpu"
+    path: str | Path, *, backend: str = "onnxruntime", options: RunnerOptions | None = None
 ) -> LocalSegmenter:
-    """Verify and load a bundle. threads: per graph call, 0 for one per core.
-
-    Raises BundleError or BackendUnavailableError.
-    """
+    """Verify and load a bundle. Raises BundleError or BackendUnavailableError."""
     bundle = manifest.open_bundle(Path(path))
-    runner = load(backend)(bundle, RunnerOptions(threads=threads, device=device))
+    runner = load(backend)(bundle, options or RunnerOptions())
     runner.open()
     return LocalSegmenter(runner)
 

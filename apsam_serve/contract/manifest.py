@@ -12,14 +12,21 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal, get_args
 
 from apsam_serve.errors import BundleError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST_NAME = "manifest.json"
 GRAPH_NAMES = ("image_encoder", "energy_encoder", "prompt_decoder")
-"""The three graphs of every bundle; each is `<name>.onnx` in FP32."""
+"""What every build consists of."""
+REFERENCE_BUILD = "fp32"
+"""The build that every bundle has: ONNX graphs in FP32, held to the checkpoint."""
+
+Form = Literal["onnx", "tensorrt", "tensorrt_rtx"]
+Precision = Literal["fp32", "fp16", "bf16"]
+FORMS: tuple[Form, ...] = get_args(Form)
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +41,66 @@ class TensorSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class GraphSpec:
-    """One ONNX file and its tensor contract."""
+    """One graph, or the plan compiled from it, and its tensor contract. data: files beside it that
+    hold its weights, where they do not fit into it."""
 
     file: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    data: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """Whether a build was held to the checkpoint. detail: what was found, or why nobody could look;
+    thresholds: what was demanded, by name."""
+
+    passed: bool
+    detail: str
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Build:
+    """One way to run the model: all three graphs in one form and precision.
+
+    compiled: how plans were made (library, version, GPU, flags, profiles, SHA-256 of the graphs
+    they were compiled from); empty for ONNX.
+    """
+
+    form: Form
+    precision: Precision
+    graphs: Mapping[str, GraphSpec]
+    gate: Gate
+    compiled: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pass:
+    """One exact rewrite that the graphs went through. prevents: what would happen without it."""
+
+    name: str
+    prevents: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flops:
+    """Floating-point operations of one graph for one image or one click (a multiply-add is two):
+    of the model as published, and as exported."""
+
+    published: float
+    exported: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelSpec:
+    """GPU kernels compiled ahead of time. source_sha256: of their source; compiler: name and
+    version; files: architecture ("sm_89") -> file of the bundle."""
+
+    source_sha256: str
+    compiler: str
+    options: tuple[str, ...]
+    files: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +149,11 @@ class Manifest:
     """The content of manifest.json. `files` is filled by `write_manifest`."""
 
     model: ModelSpec
-    graphs: Mapping[str, GraphSpec]
+    builds: Mapping[str, Build]
     provenance: Mapping[str, Any]
+    passes: tuple[Pass, ...] = ()
+    flops: Mapping[str, Flops] = field(default_factory=dict)
+    kernels: KernelSpec | None = None
     files: Mapping[str, FileEntry] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
@@ -106,6 +171,14 @@ class Bundle:
         if name not in self.manifest.files:
             raise BundleError(f"{self.path} lists no file {name!r}; it has {self.names()}")
         return self.path / name
+
+    def build(self, name: str) -> Build:
+        """A build by name. Raises BundleError listing those there are."""
+        if name not in self.manifest.builds:
+            raise BundleError(
+                f"{self.path} has no build {name!r}; it has {', '.join(self.manifest.builds)}"
+            )
+        return self.manifest.builds[name]
 
     def names(self) -> str:
         """The listed files, for messages."""
@@ -135,10 +208,7 @@ def open_bundle(path: Path) -> Bundle:
     manifest = _parse(file, raw)
     for name, entry in manifest.files.items():
         _verify(path, name, entry)
-    for graph in GRAPH_NAMES:
-        spec = manifest.graphs.get(graph)
-        if spec is None or spec.file not in manifest.files:
-            raise BundleError(f"{file} lists no graph {graph!r}; export the bundle again")
+    _check_references(file, manifest)
     _refuse_unlisted(path, manifest)
     return Bundle(path=path, manifest=manifest, digest=hashlib.sha256(raw).hexdigest())
 
@@ -167,6 +237,22 @@ def _verify(path: Path, name: str, entry: FileEntry) -> None:
         )
 
 
+def _check_references(file: Path, manifest: Manifest) -> None:
+    """Every file that a build or the kernels name must be among the verified ones."""
+    if REFERENCE_BUILD not in manifest.builds:
+        raise BundleError(f"{file} lists no build {REFERENCE_BUILD!r}; export the bundle again")
+    for name, build in manifest.builds.items():
+        for graph in GRAPH_NAMES:
+            spec = build.graphs.get(graph)
+            if spec is None or not {spec.file, *spec.data} <= manifest.files.keys():
+                raise BundleError(
+                    f"{file} lists no graph {graph!r} of build {name!r}, or not all of its files; "
+                    "export the bundle again"
+                )
+    if manifest.kernels and not set(manifest.kernels.files.values()) <= manifest.files.keys():
+        raise BundleError(f"{file} names kernels that it does not list; export the bundle again")
+
+
 def _refuse_unlisted(path: Path, manifest: Manifest) -> None:
     """Nobody opens such a file, but who put it there could change the others too."""
     listed = {path / name for name in manifest.files} | {path / MANIFEST_NAME}
@@ -191,8 +277,11 @@ def _parse(file: Path, raw: bytes) -> Manifest:
     try:
         return Manifest(
             model=_model(document["model"]),
-            graphs={name: _graph(spec) for name, spec in document["graphs"].items()},
+            builds={name: _build(build) for name, build in document["builds"].items()},
             provenance=document["provenance"],
+            passes=tuple(Pass(**one) for one in document["passes"]),
+            flops={name: Flops(**one) for name, one in document["flops"].items()},
+            kernels=_kernels(document["kernels"]),
             files={name: FileEntry(**entry) for name, entry in document["files"].items()},
         )
     except (KeyError, TypeError, AttributeError) as error:
@@ -200,14 +289,33 @@ def _parse(file: Path, raw: bytes) -> Manifest:
 
 
 def _model(spec: Mapping[str, Any]) -> ModelSpec:
-    categories = spec.get("categories", [])  # bundles from before the category head have none
+    categories = spec["categories"]
     if not isinstance(categories, list) or not all(n and isinstance(n, str) for n in categories):
         raise TypeError(f"model.categories is {categories!r}, expected a list of names")
     return ModelSpec(**{**spec, "categories": tuple(categories)})
+
+
+def _build(spec: Mapping[str, Any]) -> Build:
+    if spec["form"] not in FORMS or spec["precision"] not in PRECISIONS:
+        raise TypeError(
+            f"a build is {spec['form']!r} in {spec['precision']!r}, expected one of {FORMS} in "
+            f"one of {PRECISIONS}"
+        )
+    graphs = {name: _graph(graph) for name, graph in spec["graphs"].items()}
+    return Build(**{**spec, "graphs": graphs, "gate": Gate(**spec["gate"])})
 
 
 def _graph(spec: Mapping[str, Any]) -> GraphSpec:
     def tensors(key: str) -> tuple[TensorSpec, ...]:
         return tuple(TensorSpec(**{**t, "shape": tuple(t["shape"])}) for t in spec[key])
 
-    return GraphSpec(file=spec["file"], inputs=tensors("inputs"), outputs=tensors("outputs"))
+    return GraphSpec(
+        file=spec["file"],
+        inputs=tensors("inputs"),
+        outputs=tensors("outputs"),
+        data=tuple(spec["data"]),
+    )
+
+
+def _kernels(spec: Mapping[str, Any] | None) -> KernelSpec | None:
+    return None if spec is None else KernelSpec(**{**spec, "options": tuple(spec["options"])})

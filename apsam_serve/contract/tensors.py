@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from apsam_serve.contract.manifest import ModelSpec, TensorSpec
+from apsam_serve.contract.manifest import ModelSpec, Precision, TensorSpec
+
+DTYPES: dict[Precision, str] = {"fp32": "float32", "fp16": "float16", "bf16": "float32"}
+"""What embeddings and energy queries are held in (NumPy has no bfloat16); everything else that is
+no image or index travels as float32."""
 
 
 def tensor_specs(
-    model: ModelSpec,
+    model: ModelSpec, precision: Precision = "fp32"
 ) -> dict[str, tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]]:
-    """graph -> (inputs, outputs) for a model of these shapes."""
+    """graph -> (inputs, outputs) for a model of these shapes in this precision."""
+    held = DTYPES[precision]
     side, cells = model.side, model.side // model.energy_stride
     channels, grid, low = model.embed_dim, model.grid, model.mask_side
     image = _tensor("image", "uint8", "B", side, side, 3)
-    embedding = _tensor("embedding", "float32", "B", channels, grid, grid)
-    query = _tensor("energy_query", "float32", "B", channels)
+    embedding = _tensor("embedding", held, "B", channels, grid, grid)
+    query = _tensor("energy_query", held, "B", channels)
     prompts = (
         _tensor("image_index", "int64", "P"),
         _tensor("point_coords", "float32", "P", "N", 2),

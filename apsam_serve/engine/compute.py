@@ -11,21 +11,22 @@ from numpy.typing import NDArray
 
 from apsam_serve import prompting
 from apsam_serve.contract.apg import ApgConfig
-from apsam_serve.contract.manifest import ModelSpec
+from apsam_serve.contract.manifest import ModelSpec, Precision
 from apsam_serve.contract.preprocess import LetterBox
 from apsam_serve.contract.prompts import DecoderBatch, DecoderPrompt
 from apsam_serve.contract.segmenter import StrategyName
+from apsam_serve.contract.tensors import DTYPES
 from apsam_serve.errors import ModelFaultError
 from apsam_serve.prompting.base import Answer, DecoderOutput, run
-from apsam_serve.runtime.base import Runner
+from apsam_serve.runtime.base import Held, Runner
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Encoded:
-    """One encoded image. embedding: float32 [C, G, G]; energy_query: float32 [C]."""
+    """One encoded image. embedding: [C, G, G]; energy_query: [C]; in the type of the build."""
 
-    embedding: NDArray[np.float32]
-    energy_query: NDArray[np.float32]
+    embedding: Held
+    energy_query: Held
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,10 +40,10 @@ class Question:
     apg: ApgConfig
 
 
-def encoded_bytes(model: ModelSpec) -> int:
+def encoded_bytes(model: ModelSpec, precision: Precision = "fp32") -> int:
     """What one Encoded takes, known before the image is."""
     floats = model.embed_dim * model.grid * model.grid + model.embed_dim
-    return floats * np.dtype(np.float32).itemsize
+    return floats * np.dtype(DTYPES[precision]).itemsize
 
 
 def encode_frames(runner: Runner, frames: Sequence[NDArray[np.uint8]]) -> list[Encoded]:
@@ -109,6 +110,6 @@ def _decode(
     )
 
 
-def _stacked(arrays: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+def _stacked(arrays: Sequence[Held]) -> Held:
     """Along a new first axis; a single one, which is every click that comes alone, uncopied."""
     return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)

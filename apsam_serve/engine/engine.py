@@ -58,7 +58,9 @@ class Engine:
     ) -> None:
         self.store = store
         self.batcher: Batcher[AnyJob] = Batcher(limits)
+        self.build = runner.build
         self._model = runner.model
+        self._held_bytes = compute.encoded_bytes(runner.model, self.build.precision)
         self._max_pixels = max_pixels
         self._worker = Worker(runner, self.batcher)
         # Two pools: a click's mask must not wait behind other stations' large images.
@@ -105,7 +107,7 @@ class Engine:
             height=frame.height,
             width=frame.width,
             ttl_s=self.store.ttl_s,
-            held_bytes=compute.encoded_bytes(self._model),
+            held_bytes=self._held_bytes,
             timings_s=timings,
         )
 
@@ -143,7 +145,7 @@ class Engine:
         self, data: bytes, deadline_s: float | None, prompts: Sequence[Prompt] | None = None
     ) -> tuple[str, LetterBox, Timings]:
         with ExitStack() as on_error:
-            reservation = self.store.reserve(compute.encoded_bytes(self._model))
+            reservation = self.store.reserve(self._held_bytes)
             on_error.callback(self.store.cancel, reservation)
             load = partial(
                 host.load_image,

@@ -7,35 +7,40 @@ import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from apsam_serve.contract.manifest import Bundle, ModelSpec
+from apsam_serve.contract.manifest import Build, Bundle, ModelSpec
 from apsam_serve.errors import BackendUnavailableError
 
-_NOT_BACKENDS = {"base", "signature"}
+_NOT_BACKENDS = {"base", "builds", "signature"}
 
 Floats = NDArray[np.float32]
+Held = NDArray[np.floating[Any]]
+"""What is kept of an image, in the build's own type: float32, or float16."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunnerOptions:
     """threads: CPU threads inside one graph call, 0 for one per core; device: "cpu", or "cuda"
-    where the back end has it."""
+    where the back end has it; build: which build of the bundle, "" for the back end's first;
+    allow_unverified: run it even if it has not passed its gate."""
 
     threads: int = 0
     device: str = "cpu"
+    build: str = ""
+    allow_unverified: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EncodedBatch:
-    """embedding: float32 [B, C, G, G]; energy_query: float32 [B, C]; attention: float32
-    [B, S/8, S/8], where the energy branch looked."""
+    """embedding: [B, C, G, G]; energy_query: [B, C]; attention: float32 [B, S/8, S/8], where the
+    energy branch looked."""
 
-    embedding: Floats
-    energy_query: Floats
+    embedding: Held
+    energy_query: Held
     attention: Floats
 
 
@@ -57,6 +62,11 @@ class Runner(Protocol):
         """The shapes of the bundle's model."""
         ...
 
+    @property
+    def build(self) -> Build:
+        """What is run of the bundle. Raises what `builds.pick` raises."""
+        ...
+
     def open(self) -> None:
         """Load the graphs. Raises BackendUnavailableError or BundleError."""
         ...
@@ -72,8 +82,8 @@ class Runner(Protocol):
     def decode(
         self,
         *,
-        embedding: Floats,
-        energy_query: Floats,
+        embedding: Held,
+        energy_query: Held,
         image_index: NDArray[np.int64],
         coords: Floats,
         labels: Floats,

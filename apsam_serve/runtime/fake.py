@@ -14,12 +14,18 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from apsam_serve.contract.manifest import Bundle, ModelSpec
+from apsam_serve.contract.manifest import Build, Bundle, Gate, ModelSpec
 from apsam_serve.contract.prompts import PointLabel
-from apsam_serve.runtime.base import DecodedBatch, EncodedBatch, Floats, RunnerOptions
+from apsam_serve.runtime.base import DecodedBatch, EncodedBatch, Floats, Held, RunnerOptions
 
 _AIR = 0.99
 _FAR = np.float32(1e4)
+_BUILD = Build(
+    form="onnx",
+    precision="fp32",
+    graphs={},
+    gate=Gate(passed=True, detail="a double runs no graph"),
+)
 _CERTAINTY = 5.0
 """Logit of the class that is meant; the others' are 0."""
 
@@ -38,6 +44,10 @@ class FakeRunner:
     @property
     def model(self) -> ModelSpec:
         return self._model
+
+    @property
+    def build(self) -> Build:
+        return _BUILD
 
     def open(self) -> None:
         """Nothing to open."""
@@ -60,8 +70,8 @@ class FakeRunner:
     def decode(
         self,
         *,
-        embedding: Floats,
-        energy_query: Floats,
+        embedding: Held,
+        energy_query: Held,
         image_index: NDArray[np.int64],
         coords: Floats,
         labels: Floats,

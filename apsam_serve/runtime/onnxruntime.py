@@ -1,8 +1,9 @@
-"""The portable back end: ONNX Runtime on the CPU."""
+"""The portable back end: ONNX Runtime."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,10 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from apsam_serve.contract.cpus import num_cpus
-from apsam_serve.contract.manifest import GRAPH_NAMES, Bundle, ModelSpec
+from apsam_serve.contract.manifest import GRAPH_NAMES, Build, Bundle, ModelSpec
 from apsam_serve.errors import BackendUnavailableError, BundleError
-from apsam_serve.runtime import signature
-from apsam_serve.runtime.base import DecodedBatch, EncodedBatch, Floats, RunnerOptions
+from apsam_serve.runtime import builds, signature
+from apsam_serve.runtime.base import DecodedBatch, EncodedBatch, Floats, Held, RunnerOptions
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _DTYPES = {
@@ -25,7 +26,7 @@ _DTYPES = {
 
 
 def create(bundle: Bundle, options: RunnerOptions) -> OnnxRuntimeRunner:
-    """A runner for the bundle's FP32 graphs, not open yet."""
+    """A runner for one of the bundle's ONNX builds, not open yet."""
     return OnnxRuntimeRunner(bundle, options)
 
 
@@ -41,6 +42,16 @@ class OnnxRuntimeRunner:
     def model(self) -> ModelSpec:
         return self._bundle.manifest.model
 
+    @cached_property
+    def build(self) -> Build:
+        options = self._options
+        return builds.pick(
+            self._bundle,
+            forms=("onnx",),
+            name=options.build,
+            allow_unverified=options.allow_unverified,
+        )[1]
+
     def open(self) -> None:
         try:
             self._open()
@@ -50,9 +61,13 @@ class OnnxRuntimeRunner:
 
     def _open(self) -> None:
         provider = _provider(self._options.device)
+        if self.build.precision == "bf16" and self._options.device == "cpu":
+            raise BackendUnavailableError(
+                "ONNX Runtime has no bfloat16 convolutions on CPUs; choose build fp32 or fp16"
+            )
         options = _session_options(self._options.threads)
         for graph in GRAPH_NAMES:
-            spec = self._bundle.manifest.graphs[graph]
+            spec = self.build.graphs[graph]
             file = self._bundle.file(spec.file)
             try:
                 session = onnxruntime.InferenceSession(str(file), options, providers=[provider])
@@ -69,6 +84,7 @@ class OnnxRuntimeRunner:
                 graph,
                 spec,
                 self.model,
+                self.build.precision,
                 inputs=_found(session.get_inputs()),
                 outputs=_found(session.get_outputs()),
             )
@@ -87,8 +103,8 @@ class OnnxRuntimeRunner:
     def decode(
         self,
         *,
-        embedding: Floats,
-        energy_query: Floats,
+        embedding: Held,
+        energy_query: Held,
         image_index: NDArray[np.int64],
         coords: Floats,
         labels: Floats,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from apsam_serve.contract.manifest import GraphSpec, ModelSpec, TensorSpec
+from apsam_serve.contract.manifest import GraphSpec, ModelSpec, Precision, TensorSpec
 from apsam_serve.contract.tensors import tensor_specs
 from apsam_serve.errors import BundleError
 
@@ -13,9 +13,17 @@ Found = Mapping[str, tuple[str, Axes]]
 """name -> (NumPy dtype, shape) as the loaded graph declares it; free axes are not numbers."""
 
 
-def check(graph: str, spec: GraphSpec, model: ModelSpec, *, inputs: Found, outputs: Found) -> None:
+def check(
+    graph: str,
+    spec: GraphSpec,
+    model: ModelSpec,
+    precision: Precision,
+    *,
+    inputs: Found,
+    outputs: Found,
+) -> None:
     """Raise BundleError unless manifest and loaded graph both keep the contract of `model`."""
-    want_inputs, want_outputs = tensor_specs(model)[graph]
+    want_inputs, want_outputs = tensor_specs(model, precision)[graph]
     for kind, want, listed, found in (
         ("input", want_inputs, spec.inputs, inputs),
         ("output", want_outputs, spec.outputs, outputs),

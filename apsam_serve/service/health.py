@@ -7,13 +7,16 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import OVERALL_HEALTH
 from grpc_health.v1.health import aio as aio_health
 
+VERIFIED = "apsam.verified"
+"""SERVING only while the build that is served has passed its gate (`--allow-unverified`)."""
+
 
 class Health:
-    """NOT_SERVING until `serving`, and again from `not_serving` on, for the server as a whole and
-    for each named service."""
+    """NOT_SERVING until `serving`, and again from `not_serving` on, for the server as a whole, for
+    each named service and for `VERIFIED`."""
 
     def __init__(self, *services: str) -> None:
-        self._names = (OVERALL_HEALTH, *services)
+        self._names = (OVERALL_HEALTH, *services, VERIFIED)
         self._servicer = aio_health.HealthServicer()
 
     async def add_to(self, server: grpc.aio.Server) -> None:
@@ -21,9 +24,11 @@ class Health:
         health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
         await self.not_serving()
 
-    async def serving(self) -> None:
+    async def serving(self, *, verified: bool) -> None:
         """The model is warm and calls are welcome."""
         await self._set(health_pb2.HealthCheckResponse.SERVING)
+        if not verified:
+            await self._servicer.set(VERIFIED, health_pb2.HealthCheckResponse.NOT_SERVING)
 
     async def not_serving(self) -> None:
         """Loading or draining: balancers should look elsewhere."""

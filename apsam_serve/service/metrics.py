@@ -96,3 +96,8 @@ class _EngineCollector(Collector):
         for kind in Kind:
             depth.add_metric([kind.value], batcher.depth(kind))
         yield depth
+        yield GaugeMetricFamily(
+            "apsam_model_verified",
+            "1 where the build that is served has passed its gate.",
+            value=float(self._engine.build.gate.passed),
+        )

@@ -11,6 +11,7 @@ import sys
 import grpc
 from grpc_reflection.v1alpha import reflection
 
+from apsam_serve import signing
 from apsam_serve.config import ServeConfig, check, resolve
 from apsam_serve.contract.manifest import Bundle, open_bundle
 from apsam_serve.engine.compute import encoded_bytes
@@ -51,14 +52,14 @@ class Server:
         Raises BundleError, BackendUnavailableError, InvalidInputError for settings that do not fit
         the model, or NotServingError when a port is taken.
         """
-        bundle = await asyncio.to_thread(open_bundle, self.config.bundle)
+        bundle = await asyncio.to_thread(self._verified_bundle)
         self.digest = bundle.digest
         self._engine = self._build_engine(bundle)
         self._server = await self._build_server(self._engine)
         await self._server.start()
         self._listen_for_metrics()
         await self._engine.open()
-        await self._health.serving()
+        await self._health.serving(verified=self._engine.build.gate.passed)
 
     async def drain(self) -> None:
         """Tell balancers, refuse new calls by name, let the others finish, then close.
@@ -93,16 +94,29 @@ class Server:
                 f"cannot serve metrics on {host}:{port} ({error}); give a free --metrics-port"
             ) from error
 
+    def _verified_bundle(self) -> Bundle:
+        if self.config.require_signature is not None:
+            signing.verify(self.config.bundle, self.config.require_signature)
+        return open_bundle(self.config.bundle)
+
     def _build_engine(self, bundle: Bundle) -> Engine:
         config = self.config
-        needed = encoded_bytes(bundle.manifest.model)
+        options = RunnerOptions(
+            threads=config.threads,
+            device=config.device,
+            build=config.build,
+            allow_unverified=config.allow_unverified,
+        )
+        runner = load(config.backend)(bundle, options)
+        if not runner.build.gate.passed:
+            _log.warning("serving an unverified build: %s", runner.build.gate.detail)
+        needed = encoded_bytes(bundle.manifest.model, runner.build.precision)
         if config.budget_bytes < needed:
             raise InvalidInputError(
                 f"--budget-bytes {config.budget_bytes} holds no image; each takes {needed} bytes"
             )
-        options = RunnerOptions(threads=config.threads, device=config.device)
         engine = Engine(
-            load(config.backend)(bundle, options),
+            runner,
             store=Store(budget_bytes=config.budget_bytes, ttl_s=config.ttl_s),
             limits=config.limits,
             host_threads=config.host_threads,

@@ -37,18 +37,19 @@ def encode_adapted(
     placement: Placement,
     scale: float,
     checkpointing: bool = False,
+    fused: bool = True,
 ) -> Tensor:
     """SAM's image encoder with one adapter per block: [B, 3, S, S] -> [B, C, G, G].
 
     The encoder itself stays as `segment_anything` built it, so that its weights keep their names.
     checkpointing: keep only each block's input for the backward pass and compute the block again;
-    the same gradients from less memory and a second forward pass.
+    the same gradients from less memory and a second forward pass. fused: see `attend`.
     """
     x = encoder.patch_embed(x)
     if encoder.pos_embed is not None:
         x = x + encoder.pos_embed
     for block, adapter in zip(encoder.blocks, adapters, strict=True):
-        run = partial(_adapted_block, block, adapter, placement=placement, scale=scale)
+        run = partial(_adapted_block, block, adapter, placement=placement, scale=scale, fused=fused)
         # Nothing in a block draws random numbers, so that their state need not be kept.
         x = (
             checkpoint(run, x, use_reentrant=False, preserve_rng_state=False)
@@ -60,9 +61,9 @@ def encode_adapted(
 
 
 def _adapted_block(
-    block: Block, adapter: nn.Module, x: Tensor, *, placement: Placement, scale: float
+    block: Block, adapter: nn.Module, x: Tensor, *, placement: Placement, scale: float, fused: bool
 ) -> Tensor:
-    attended = attend(block, block.norm1(x))
+    attended = attend(block, block.norm1(x), fused=fused)
     if placement == "after_attention":
         attended = attended + scale * adapter(attended)
     x = x + attended

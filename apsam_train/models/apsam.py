@@ -64,11 +64,14 @@ class APSAM(nn.Module):
 
     def normalise(self, image: Tensor) -> Tensor:
         """uint8 [B, S, S, 3] -> float [B, 3, S, S] with SAM's mean and deviation."""
-        return (image.permute(0, 3, 1, 2).float() - self.pixel_mean) / self.pixel_std
+        # In this order: TensorRT cannot transpose bytes.
+        return (image.float().permute(0, 3, 1, 2) - self.pixel_mean) / self.pixel_std
 
-    def encode_image(self, image: Tensor, *, checkpointing: bool = False) -> Tensor:
-        """Letter-boxed uint8 [B, S, S, 3] -> embedding float [B, C, G, G]; checkpointing as in
-        `encode_adapted`."""
+    def encode_image(
+        self, image: Tensor, *, checkpointing: bool = False, fused: bool = True
+    ) -> Tensor:
+        """Letter-boxed uint8 [B, S, S, 3] -> embedding float [B, C, G, G]; checkpointing and fused
+        as in `encode_adapted`."""
         return encode_adapted(
             self.image_encoder,
             self.adapters,
@@ -76,6 +79,7 @@ class APSAM(nn.Module):
             placement=self.preset.adapter_placement,
             scale=self.preset.adapter_scale,
             checkpointing=checkpointing,
+            fused=fused,
         )
 
     def encode_energy(self, image: Tensor) -> tuple[Tensor, Tensor]:

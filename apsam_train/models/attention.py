@@ -19,18 +19,26 @@ from apsam_train.models.sam_parts import Block
 Size = tuple[int, int]
 
 
-def attend(block: Block, x: Tensor) -> Tensor:
+_FUSED_MULTIPLE = 8
+"""Fused kernels (flash attention, TensorRT's) take q, k and v of one width, a multiple of this."""
+
+
+def attend(block: Block, x: Tensor, *, fused: bool = True) -> Tensor:
     """Attention of one block over its windows: normalised tokens [B, G, G, C] -> [B, G, G, C].
 
-    Equals `block.attn` between `window_partition` and `window_unpartition`.
+    Equals `block.attn` between `window_partition` and `window_unpartition`. fused: widen q, k and v
+    with zeros to what fused kernels take; without one, that is work for nothing.
     """
     grid = x.shape[1], x.shape[2]
     window = (block.window_size, block.window_size) if block.window_size else grid
     query, key, value = _split(_project(block, x, window), window, block.attn.num_heads)
     width = value.shape[-1]
     query, key = _fold_positions(block, query, key, window)
-    # Fused kernels want one width for all three: narrower values fall back to slow ones.
-    value = functional.pad(value, (0, query.shape[-1] - width))
+    if fused:
+        wide = -(-query.shape[-1] // _FUSED_MULTIPLE) * _FUSED_MULTIPLE
+        query, key, value = (
+            functional.pad(t, (0, wide - t.shape[-1])) for t in (query, key, value)
+        )
     attended = functional.scaled_dot_product_attention(query, key, value, scale=1.0)
     out: Tensor = block.attn.proj(_join(attended[..., :width], window, grid))
     return out

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from apsam_serve.contract.prompts import Box, Point, Prompt
 from apsam_serve.errors import BundleError, HandleGoneError, InvalidImageError, InvalidPromptError
 from apsam_serve.local import open_bundle
+from apsam_serve.runtime.base import RunnerOptions
 
 
 @pytest.mark.parametrize("backend", ["fake", "onnxruntime"])
@@ -18,7 +19,7 @@ from apsam_serve.local import open_bundle
 def test_each_prompt_is_answered_in_order(
     tiny_bundle: Path, bag: NDArray[np.uint8], backend: str, strategy: str
 ) -> None:
-    segmenter = open_bundle(tiny_bundle, backend=backend, threads=1)
+    segmenter = open_bundle(tiny_bundle, backend=backend, options=RunnerOptions(threads=1))
     image = segmenter.encode(bag)
     prompts = [
         Prompt.click(20, 20),

@@ -151,6 +151,8 @@ def test_a_bundle_that_changed_is_refused_in_one_line(start: Start, fresh_bundle
         (["--listen", "nonsense"], "--listen 'nonsense' is not HOST:PORT"),
         (["--budget-bytes", "10"], "--budget-bytes 10 holds no image"),
         (["--ttl-s", "0"], "--ttl-s 0.0"),
+        (["--backend", "onnxruntime", "--build", "trt"], "has no build 'trt'; it has fp32"),
+        (["--require-signature", "/nowhere.pub"], "has no signature"),
     ],
 )
 def test_settings_that_cannot_work_are_refused_in_one_line(

@@ -27,6 +27,7 @@ class SpoiledRunner:
     def __init__(self, model: ModelSpec, spoil: Callable[[DecodedBatch], None]) -> None:
         self.model = model
         self.inner = FakeRunner(model)
+        self.build = self.inner.build
         self.spoil = spoil
         self.fed: list[dict[str, Any]] = []
 

@@ -20,6 +20,7 @@ class FaultyRunner:
     def __init__(self, model: ModelSpec) -> None:
         self.model = model
         self.inner = FakeRunner(model)
+        self.build = self.inner.build
         self.num_calls = 0
 
     def open(self) -> None:

@@ -2,37 +2,52 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from apsam_serve.contract.manifest import ModelSpec, open_bundle
+from apsam_serve.contract.manifest import Bundle, ModelSpec, open_bundle
 from apsam_serve.contract.preprocess import letterbox
 from apsam_serve.errors import BackendUnavailableError
 from apsam_serve.runtime.base import DecodedBatch, Runner, RunnerOptions, load, names
-
-NEEDS = {"tensorrt": "tensorrt"}
+from tests.serve.runtime.plan_double import Device, add_plans, install
 
 
 @pytest.fixture(params=names())
-def backend(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    library = NEEDS.get(name)
-    if library is not None and importlib.util.find_spec(library) is None:
-        pytest.skip(f"{library} is not installed")
-    return name
+def opened(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Callable[[Path], Runner]]:
+    """Opens a bundle in one of the back ends; that for plans runs over doubles of its libraries."""
+    runners: list[Runner] = []
+
+    def open_runner(path: Path) -> Runner:
+        bundle, options = open_bundle(path), RunnerOptions(threads=1)
+        if request.param == "tensorrt":
+            bundle, options = planned(path, tmp_path), RunnerOptions(device="cuda")
+            install(monkeypatch, Device())
+        runners.append(load(request.param)(bundle, options))
+        runners[-1].open()
+        return runners[-1]
+
+    yield open_runner
+    for made in runners:
+        made.close()
 
 
 @pytest.fixture
-def runner(backend: str, tiny_bundle: Path) -> Iterator[Runner]:
-    made = load(backend)(open_bundle(tiny_bundle), RunnerOptions(threads=1))
-    made.open()
-    yield made
-    made.close()
+def runner(opened: Callable[[Path], Runner], tiny_bundle: Path) -> Runner:
+    return opened(tiny_bundle)
+
+
+def planned(path: Path, folder: Path) -> Bundle:
+    """The bundle with plans, in that folder."""
+    copy = shutil.copytree(path, folder / path.name)
+    add_plans(copy)
+    return open_bundle(copy)
 
 
 def images(bag: NDArray[np.uint8], model: ModelSpec) -> NDArray[np.uint8]:
@@ -119,14 +134,15 @@ def test_a_previous_mask_changes_the_answer(
 
 
 def test_a_category_head_answers_for_each_prompt_alone(
-    backend: str, named_bundle: Path, named_model: ModelSpec, bag: NDArray[np.uint8]
+    opened: Callable[[Path], Runner],
+    named_bundle: Path,
+    named_model: ModelSpec,
+    bag: NDArray[np.uint8],
 ) -> None:
-    runner = load(backend)(open_bundle(named_bundle), RunnerOptions(threads=1))
-    runner.open()
+    runner = opened(named_bundle)
     frames, points = images(bag, named_model), [[(20.0, 20.0)], [(40.0, 30.0)], [(30.0, 9.0)]]
     together = decode(runner, frames, [1, 0, 1], points).category_logits
     alone = decode(runner, frames[1:], [0], points[:1]).category_logits
-    runner.close()
     assert together is not None
     assert alone is not None
     assert (together.shape, together.dtype) == ((3, 4), np.float32)
@@ -141,13 +157,15 @@ def test_a_runner_can_be_closed_twice(runner: Runner) -> None:
 
 def test_creating_a_runner_touches_no_file(tiny_bundle: Path) -> None:
     bundle = open_bundle(tiny_bundle)
-    for name in ("fake", "onnxruntime"):
+    for name in names():
         made = load(name)(bundle, RunnerOptions(device="nowhere"))
         assert made.model is bundle.manifest.model
 
 
 def test_an_unknown_back_end_names_the_known_ones() -> None:
-    with pytest.raises(BackendUnavailableError, match=r"'tpu' is unknown.*fake, onnxruntime"):
+    with pytest.raises(
+        BackendUnavailableError, match=r"'tpu' is unknown.*fake, onnxruntime, tensorrt"
+    ):
         load("tpu")
     with pytest.raises(BackendUnavailableError, match="'base' is unknown"):
         load("base")

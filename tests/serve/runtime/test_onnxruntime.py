@@ -46,10 +46,12 @@ def test_a_manifest_that_promises_other_tensors_is_refused(fresh_bundle: Path) -
     wrong = GraphSpec(
         file="image_encoder.onnx",
         inputs=(TensorSpec(name="pixels", dtype="uint8", shape=("B", 64, 64, 3)),),
-        outputs=manifest.graphs["image_encoder"].outputs,
+        outputs=manifest.builds["fp32"].graphs["image_encoder"].outputs,
     )
-    graphs = {**manifest.graphs, "image_encoder": wrong}
-    write_manifest(fresh_bundle, replace(manifest, graphs=graphs, files={}))
+    build = manifest.builds["fp32"]
+    graphs = {**build.graphs, "image_encoder": wrong}
+    builds = {"fp32": replace(build, graphs=graphs)}
+    write_manifest(fresh_bundle, replace(manifest, builds=builds, files={}))
     with pytest.raises(BundleError, match=r"manifest.json: input .*\['pixels'\]; expected"):
         create(open_bundle(fresh_bundle), RunnerOptions(threads=1)).open()
 

@@ -28,7 +28,7 @@ from apsam_serve.errors import (
     NotServingError,
 )
 from apsam_serve.local import open_bundle
-from apsam_serve.runtime.base import EncodedBatch
+from apsam_serve.runtime.base import EncodedBatch, RunnerOptions
 from apsam_serve.runtime.fake import FakeRunner
 from apsam_serve.service.background import BackgroundServer
 from apsam_serve.service.server import SERVICE
@@ -54,7 +54,7 @@ def test_the_server_answers_what_the_bundle_answers_in_process(
 ) -> None:
     segmenter = open_server(serve(backend=backend).address)
     remote = segmenter.encode(bag).segment(PROMPTS, strategy=strategy)  # type: ignore[arg-type]
-    image = open_bundle(tiny_bundle, backend=backend, threads=1).encode(bag)
+    image = open_bundle(tiny_bundle, backend=backend, options=RunnerOptions(threads=1)).encode(bag)
     local = image.segment(PROMPTS, strategy=strategy)  # type: ignore[arg-type]
     for ours, theirs in zip(remote, local, strict=True):
         assert np.array_equal(ours.mask, theirs.mask)
@@ -103,7 +103,11 @@ def test_a_reply_names_the_category_where_the_bundle_has_names(
 ) -> None:
     with Client(serve(bundle=named_bundle, backend=backend).address) as client:
         remote = client.encode(bag).segment(PROMPTS)
-    local = open_bundle(named_bundle, backend=backend, threads=1).encode(bag).segment(PROMPTS)
+    local = (
+        open_bundle(named_bundle, backend=backend, options=RunnerOptions(threads=1))
+        .encode(bag)
+        .segment(PROMPTS)
+    )
     assert [one.category for one in remote] == [one.category for one in local]
     assert any(one.category for one in remote)
     for ours, theirs in zip(remote, local, strict=True):

@@ -1,0 +1,1 @@
+"""Plans of TensorRT and TensorRT-RTX, compiled from typed graphs."""

@@ -1,0 +1,35 @@
+"""Which build of a bundle a back end runs, and that nobody runs an unproven one by accident."""
+
+from __future__ import annotations
+
+from apsam_serve.contract.manifest import Build, Bundle, Form
+from apsam_serve.errors import BackendUnavailableError, UnverifiedBuildError
+
+
+def pick(
+    bundle: Bundle, *, forms: tuple[Form, ...], name: str = "", allow_unverified: bool = False
+) -> tuple[str, Build]:
+    """The build of that name, or the first of these forms, with its name.
+
+    Raises BundleError for a name that is not there, BackendUnavailableError for a form that the
+    back end does not run, UnverifiedBuildError for a build that has not passed its gate.
+    """
+    builds = bundle.manifest.builds
+    usable = [known for known, build in builds.items() if build.form in forms]
+    if name:
+        bundle.build(name)
+    if not usable or (name and name not in usable):
+        asked = f"build {name!r} is {builds[name].form}" if name else "no build is"
+        raise BackendUnavailableError(
+            f"{asked} in {bundle.path}, this back end runs {' or '.join(forms)}; the bundle has "
+            + ", ".join(f"{known} ({build.form})" for known, build in builds.items())
+        )
+    chosen = name or usable[0]
+    build = builds[chosen]
+    if not build.gate.passed and not allow_unverified:
+        raise UnverifiedBuildError(
+            f"build {chosen!r} of {bundle.path} has not been held to the checkpoint "
+            f"({build.gate.detail}); run apsam-export --verify on this machine, choose another "
+            f"build ({', '.join(usable)}), or accept the risk with --allow-unverified"
+        )
+    return chosen, build

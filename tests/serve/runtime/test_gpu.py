@@ -1,0 +1,109 @@
+"""Plans on a real GPU, against ONNX Runtime on the CPU: `make test-gpu`."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from apsam_export.errors import PlanError
+from apsam_export.plans.compiling import check, compile_plans
+from apsam_export.request import PlanForm
+from apsam_serve.contract.manifest import Gate, open_bundle, write_manifest
+from apsam_serve.contract.prompts import MAX_DECODER_POINTS, MAX_PROMPTS
+from apsam_serve.errors import BackendUnavailableError
+from apsam_serve.ops.cuda import load_cuda
+from apsam_serve.runtime.base import DecodedBatch, Runner, RunnerOptions, load
+
+pytestmark = pytest.mark.gpu
+
+
+@pytest.fixture(scope="module", params=["tensorrt", "tensorrt_rtx"])
+def planned_bundle(
+    request: pytest.FixtureRequest, tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The tiny bundle with a build that was compiled here; skips where that cannot be."""
+    form: PlanForm = request.param
+    try:
+        load_cuda()
+        check(form)
+    except (BackendUnavailableError, PlanError) as error:
+        pytest.skip(str(error))
+    folder = tmp_path_factory.mktemp(form)
+    path = shutil.copytree(tiny_bundle, folder / "bundle")
+    manifest = open_bundle(path).manifest
+    graphs, compiled = compile_plans(
+        path,
+        form=form,
+        graphs=manifest.builds["fp32"].graphs,
+        model=manifest.model,
+        precision="fp32",
+        cache=folder / "cache",
+    )
+    gate = Gate(passed=True, detail="compiled for a test")
+    plans = replace(manifest.builds["fp32"], form=form, graphs=graphs, compiled=compiled, gate=gate)
+    builds = {**manifest.builds, "plans": plans}
+    write_manifest(path, replace(manifest, builds=builds, files={}))
+    return path
+
+
+@pytest.fixture
+def runner(planned_bundle: Path) -> Iterator[Runner]:
+    made = load("tensorrt")(open_bundle(planned_bundle), RunnerOptions(device="cuda"))
+    made.open()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def reference(planned_bundle: Path) -> Iterator[Runner]:
+    made = load("onnxruntime")(open_bundle(planned_bundle), RunnerOptions(threads=1))
+    made.open()
+    yield made
+    made.close()
+
+
+def decode(runner: Runner, images: int, prompts: int, points: int) -> DecodedBatch:
+    rng = np.random.default_rng(0)
+    model = runner.model
+    return runner.decode(
+        embedding=rng.normal(size=(images, model.embed_dim, model.grid, model.grid)).astype("f4"),
+        energy_query=rng.normal(size=(images, model.embed_dim)).astype("f4"),
+        image_index=np.arange(prompts) % images,
+        coords=rng.uniform(0, model.side, (prompts, points, 2)).astype("f4"),
+        labels=np.ones((prompts, points), np.float32),
+        mask_input=rng.normal(size=(prompts, 1, model.mask_side, model.mask_side)).astype("f4"),
+        has_mask_input=(np.arange(prompts) % 2).astype("f4"),
+    )
+
+
+@pytest.mark.parametrize("num_images", [1, 2, 3, 8, 16])
+def test_plans_encode_like_the_graphs(runner: Runner, reference: Runner, num_images: int) -> None:
+    side = runner.model.side
+    images = np.random.default_rng(0).integers(0, 256, (num_images, side, side, 3), np.uint8)
+    found, expected = runner.encode(images), reference.encode(images)
+    np.testing.assert_allclose(found.embedding, expected.embedding, atol=1e-3)
+    np.testing.assert_allclose(found.energy_query, expected.energy_query, atol=1e-3)
+    np.testing.assert_allclose(found.attention, expected.attention, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("images", "prompts", "points"),
+    [(1, 1, 2), (1, 1, 3), (1, 7, 3), (4, 16, 3), (MAX_PROMPTS, MAX_PROMPTS, MAX_DECODER_POINTS)],
+)
+def test_plans_decode_like_the_graphs(
+    runner: Runner, reference: Runner, images: int, prompts: int, points: int
+) -> None:
+    found, expected = (decode(one, images, prompts, points) for one in (runner, reference))
+    np.testing.assert_allclose(found.logits, expected.logits, atol=0.05, rtol=1e-4)
+    np.testing.assert_allclose(found.iou, expected.iou, atol=1e-3)
+
+
+def test_profiles_can_be_changed_back_and_forth(runner: Runner) -> None:
+    first = decode(runner, 1, 1, 2)
+    decode(runner, 4, 16, 3)
+    np.testing.assert_array_equal(decode(runner, 1, 1, 2).logits, first.logits)
