@@ -73,7 +73,9 @@ def export(
             },
         )
         write_manifest(folder, manifest)
+        say("asking the checkpoint")
         reference = Reference.of(model)
+        del model  # of ViT-L, 1.3 GB that the builds need now
         outcomes = run_builds(open_bundle(folder), reference, say=say)
         _refuse_failures(outcomes.values())
         write_reports(folder, outcomes)

@@ -92,7 +92,7 @@ def _measure(folder: Path, spec: GraphSpec, feeds: Feeds) -> tuple[Range, Feeds]
     file = folder / f".ranges.{spec.file}"  # here, because weights beside a graph are found by name
     try:
         onnx.save(graph, file)
-        session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+        session = _session(file)
         names = [tensor.name for tensor in session.get_outputs()]
         outputs = dict(zip(names, session.run(names, feeds), strict=True))
     finally:
@@ -105,24 +105,34 @@ def _measure(folder: Path, spec: GraphSpec, feeds: Feeds) -> tuple[Range, Feeds]
 def _watch(model: onnx.ModelProto) -> dict[str, str]:
     """Add max |value| of every half-precision tensor as an output: tensor -> output's name."""
     graph = model.graph
-    half = [
+    half = {
         value.name
         for value in (*graph.value_info, *graph.output)
         if value.type.tensor_type.elem_type == TensorProto.FLOAT16
-    ]
-    made = {name for node in graph.node for name in node.output}
-    watched = {}
-    for name in half:
-        if name not in made:
-            continue
-        watched[name] = probe = f"{name}.largest"
-        wide, size = f"{name}.wide", f"{name}.size"
-        graph.node.extend(
-            [
-                helper.make_node("Cast", [name], [wide], to=TensorProto.FLOAT),
-                helper.make_node("Abs", [wide], [size]),
-                helper.make_node("ReduceMax", [size], [probe], keepdims=0),
-            ]
-        )
-        graph.output.append(helper.make_tensor_value_info(probe, TensorProto.FLOAT, []))
+    }
+    watched: dict[str, str] = {}
+    nodes = list(graph.node)
+    del graph.node[:]
+    for node in nodes:
+        graph.node.append(node)
+        for name in half.intersection(node.output):
+            watched[name] = f"{name}.largest"
+            graph.node.extend(_probe(name, watched[name]))
+            graph.output.append(helper.make_tensor_value_info(watched[name], TensorProto.FLOAT, []))
     return watched
+
+
+def _probe(tensor: str, result: str) -> list[onnx.NodeProto]:
+    wide, size = f"{tensor}.wide", f"{tensor}.size"
+    return [
+        helper.make_node("Cast", [tensor], [wide], to=TensorProto.FLOAT),
+        helper.make_node("Abs", [wide], [size]),
+        helper.make_node("ReduceMax", [size], [result], keepdims=0),
+    ]
+
+
+def _session(file: Path) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    # In the order of the file: else all probes run last, and every tensor lives until then.
+    options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
+    return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])

@@ -18,6 +18,7 @@ from apsam_export.gate.report import Report
 from apsam_export.gate.sides import RunnerSide, decode_all
 from apsam_export.gate.tally import Tally
 from apsam_export.gate.thresholds import Thresholds
+from apsam_serve.ops.cuda import describe_gpu, load_cuda
 from apsam_serve.runtime.base import Runner
 
 __all__ = ["Reference", "Report", "check", "compare"]
@@ -70,6 +71,5 @@ def ran_on(runner: Runner) -> str:
     """Where its figures come from, for people."""
     if runner.build.form == "onnx":
         return f"ONNX Runtime {onnxruntime.__version__} on {platform.machine()}"
-    made = runner.build.compiled
-    gpu = made.get("target", {}).get("gpu", "a GPU")
-    return f"{runner.build.form} {made.get('version', '')} on {gpu}"
+    gpu = describe_gpu(load_cuda())["gpu"]
+    return f"{runner.build.form} {runner.build.compiled['version']} on {gpu}"

@@ -21,7 +21,10 @@ from apsam_serve.runtime.base import Runner
 if TYPE_CHECKING:
     from apsam_train.models import APSAM
 
-NUM_IMAGES = 6
+
+def num_pictures(side: int) -> int:
+    """Six; three, of one shape each, for models whose encoder takes seconds a picture on a CPU."""
+    return 6 if side < 512 else 3
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,20 +49,21 @@ class Reference:
     shots: tuple[Shot, ...]
 
     @classmethod
-    def of(cls, model: APSAM, *, num_images: int = NUM_IMAGES) -> Reference:
+    def of(cls, model: APSAM, *, num_images: int | None = None) -> Reference:
         """The checkpoint in PyTorch and FP32."""
         from apsam_export.gate.model_side import ModelSide  # a bundle is verified without PyTorch
 
         return cls._of(ModelSide(model), "the checkpoint", num_images)
 
     @classmethod
-    def of_runner(cls, runner: Runner, *, num_images: int = NUM_IMAGES) -> Reference:
+    def of_runner(cls, runner: Runner, *, num_images: int | None = None) -> Reference:
         """A bundle's own FP32 build, where the checkpoint is not at hand."""
         return cls._of(RunnerSide(runner), "the FP32 build", num_images)
 
     @classmethod
-    def _of(cls, side: Side, name: str, num_images: int) -> Reference:
-        samples = [sample(number, side=side.model.side) for number in range(num_images)]
+    def _of(cls, side: Side, name: str, num_images: int | None) -> Reference:
+        count = num_images or num_pictures(side.model.side)
+        samples = [sample(number, side=side.model.side) for number in range(count)]
         framed = [letterbox(one.image, side=side.model.side) for one in samples]
         encoded = [side.encode(pixels) for pixels, _ in framed]
         asked = [

@@ -14,7 +14,7 @@ from apsam_export.request import PlanForm
 from apsam_serve.contract.manifest import GraphSpec, ModelSpec, Precision
 from apsam_serve.errors import BackendUnavailableError
 from apsam_serve.ops.cuda import describe_gpu, load_cuda
-from apsam_serve.ops.plans import Declared, collecting_logger, declared, load_library
+from apsam_serve.ops.plans import Declared, declared, load_library, started
 from apsam_serve.runtime import signature
 
 FLAGS = ("strongly typed", "no TF32")
@@ -63,8 +63,10 @@ class Compiler:
         """The plan of a graph's ONNX file. Raises PlanError with the compiler's log, BundleError
         for tensors that are not the contract's."""
         library = self.library
-        logger, errors = collecting_logger(library)
-        builder = library.Builder(logger)
+        try:
+            builder, logger, errors = started(library, "Builder")
+        except BackendUnavailableError as error:
+            raise PlanError(f"{file.name} is not compiled by {self}: {error}") from error
         network = builder.create_network(self.creation_flags())
         parser = library.OnnxParser(network, logger)
         if not parser.parse_from_file(str(file)):
@@ -110,7 +112,10 @@ class Compiler:
         if self.form == "tensorrt_rtx":
             return ""
         key = key_of({"timings": self.form, "version": self.version, "target": self.target})
-        config.set_timing_cache(config.create_timing_cache(cache.load(key) or b""), False)
+        for known in (cache.load(key) or b"", b""):  # refused when the driver has changed, say
+            timings = config.create_timing_cache(known)
+            if timings is not None and config.set_timing_cache(timings, False):
+                break
         return key
 
 

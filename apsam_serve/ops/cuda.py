@@ -21,8 +21,8 @@ def load_cuda() -> Any:
     code, num_devices = cuda.cudaGetDeviceCount()
     if int(code) or not num_devices:
         raise BackendUnavailableError(
-            f"there is no CUDA device on this machine ({code.name}); install NVIDIA's driver, "
-            "until nvidia-smi lists a GPU"
+            f"there is no CUDA device on this machine ({code.name}); install NVIDIA's driver, or "
+            "a newer one, until nvidia-smi lists a GPU"
         )
     return cuda
 
@@ -67,7 +67,7 @@ class Stream:
         return address
 
     def send(self, address: int, array: NDArray[Any]) -> None:
-        """Copy a contiguous array to the device; it may change as soon as this returns."""
+        """Copy a contiguous array to the device; it must live, and stay as it is, until `wait`."""
         self._copy(address, array.ctypes.data, array.nbytes, self._kinds.cudaMemcpyHostToDevice)
 
     def fetch(self, address: int, array: NDArray[Any]) -> None:

@@ -6,7 +6,7 @@ import importlib
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +62,19 @@ def collecting_logger(library: Any) -> tuple[Any, list[str]]:
     return type("CollectingLogger", (library.ILogger,), {"log": log})(), errors
 
 
+def started(library: Any, kind: Literal["Builder", "Runtime"]) -> tuple[Any, Any, list[str]]:
+    """That object of the library, its logger and the list that its errors go to. Raises
+    BackendUnavailableError where the library does not start."""
+    logger, errors = collecting_logger(library)
+    try:
+        return getattr(library, kind)(logger), logger, errors
+    except TypeError as error:  # what becomes of a null pointer in the library's constructors
+        raise BackendUnavailableError(
+            f"{library.__name__} does not start on this machine ({'; '.join(errors) or error}); "
+            "look at nvidia-smi for its driver and its GPU"
+        ) from error
+
+
 def fitting(shapes: Mapping[str, Shape], profiles: Sequence[Profile]) -> int:
     """Index of the smallest profile that takes inputs of these shapes. Raises InvalidInputError."""
     fits = {
@@ -94,12 +107,15 @@ def declared(dtype: Any, shape: Iterable[int]) -> tuple[str, list[int | str | No
 
 
 class Plan:
-    """One plan on the device."""
+    """One plan on the device. errors: what the library's logger collects. Raises
+    BackendUnavailableError where the device has no room for it, or cannot run it."""
 
-    def __init__(self, graph: str, engine: Any, stream: Stream) -> None:
+    def __init__(self, graph: str, engine: Any, stream: Stream, errors: Sequence[str]) -> None:
         self._graph = graph
         self._stream = stream
+        self._errors = errors
         self._context = engine.create_execution_context()
+        self._check(self._context is not None)
         inputs, outputs = signature_of(engine)
         self._inputs = {name: dtype for name, (dtype, _) in inputs.items()}
         self._outputs = {name: dtype for name, (dtype, _) in outputs.items()}
@@ -108,13 +124,14 @@ class Plan:
         ]
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Outputs by name. Raises InvalidInputError where no profile fits."""
+        """Outputs by name. Raises InvalidInputError where no profile fits, and
+        BackendUnavailableError where the device fails."""
         context, stream = self._context, self._stream
         chosen = fitting({name: array.shape for name, array in feeds.items()}, self.profiles)
         if chosen != context.active_optimization_profile:
             self._check(context.set_optimization_profile_async(chosen, stream.handle))
-        for name, dtype in self._inputs.items():
-            array = np.ascontiguousarray(feeds[name], dtype)
+        arrays = {n: np.ascontiguousarray(feeds[n], dtype) for n, dtype in self._inputs.items()}
+        for name, array in arrays.items():
             self._check(context.set_input_shape(name, array.shape))
             stream.send(self._bind(name, array.nbytes), array)
         answers = {}
@@ -134,9 +151,10 @@ class Plan:
 
     def _check(self, succeeded: bool) -> None:
         if not succeeded:
+            reason = self._errors[-1] if self._errors else "no reason given"
             raise BackendUnavailableError(
-                f"the plan of {self._graph} failed on the GPU; look at nvidia-smi for its memory, "
-                "or run the bundle's fp32 build"
+                f"the plan of {self._graph} failed on the GPU ({reason}); look at nvidia-smi for "
+                "its memory, or run the bundle's fp32 build"
             )
 
 

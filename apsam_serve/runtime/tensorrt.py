@@ -16,10 +16,10 @@ from apsam_serve.ops.cuda import Stream, load_cuda
 from apsam_serve.ops.plans import (
     Plan,
     Profile,
-    collecting_logger,
     fitting,
     load_library,
     signature_of,
+    started,
 )
 from apsam_serve.runtime import builds, signature
 from apsam_serve.runtime.base import DecodedBatch, EncodedBatch, Floats, Held, RunnerOptions
@@ -72,8 +72,7 @@ class TensorRTRunner:
             )
         library = load_library(build.form)
         self._stream = Stream(load_cuda())
-        logger, errors = collecting_logger(library)
-        self._runtime = library.Runtime(logger)
+        self._runtime, _, errors = started(library, "Runtime")
         for graph in GRAPH_NAMES:
             self._plans[graph] = self._load(graph, library.__version__, errors)
 
@@ -92,7 +91,7 @@ class TensorRTRunner:
         signature.check(
             graph, spec, self.model, self.build.precision, inputs=inputs, outputs=outputs
         )
-        plan = Plan(graph, engine, self._stream)
+        plan = Plan(graph, engine, self._stream, errors)
         if graph == "prompt_decoder":
             _check_reach(spec, plan.profiles)
         return plan

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from apsam_export.export import export
 from apsam_export.graphs import GRAPHS
+from apsam_export.kernels import ARCHITECTURES
 from apsam_export.passes import rewritten
 from apsam_export.request import Request
 from apsam_export.twins import typed
@@ -53,11 +54,17 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def bundle(checkpoint: Path) -> Path:
-    """Exported with an FP16 twin. Not to be changed."""
+    """Exported with everything that a machine without a GPU can make. Not to be changed."""
     path = checkpoint.parent / "bundle"
+    request = Request(
+        twins=("fp16",),
+        plans=("tensorrt_rtx",),
+        kernels=ARCHITECTURES,
+        plan_cache=path.with_name("plans"),
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(PRESETS, "tiny", SMALL)
-        export(checkpoint, path, request=Request(twins=("fp16",)))
+        export(checkpoint, path, request=request)
     return path
 
 

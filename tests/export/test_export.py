@@ -14,11 +14,14 @@ from apsam_export.cli import main
 from apsam_export.errors import ParityError
 from apsam_export.export import export
 from apsam_export.gate.record import FILE
+from apsam_export.gate.report import Report
 from apsam_export.gate.verify import failed, verify
 from apsam_export.request import Request
 from apsam_serve import signing
 from apsam_serve.contract.manifest import GRAPH_NAMES, GraphSpec, Precision, open_bundle
-from apsam_serve.errors import OutputExistsError, SignatureError
+from apsam_serve.errors import OutputExistsError, SignatureError, UnverifiedBuildError
+from apsam_serve.ops.sources import kernel_file
+from apsam_serve.runtime.builds import pick
 from apsam_train.checkpoint import Card, save_checkpoint
 from apsam_train.cli import main as train_main
 from apsam_train.errors import CheckpointError
@@ -50,11 +53,13 @@ def interrupt(*_args: object) -> None:
 
 def test_the_bundle_lists_its_graphs_and_where_it_came_from(bundle: Path) -> None:
     manifest = open_bundle(bundle).manifest
-    assert list(manifest.builds) == ["fp32", "fp16"]
+    assert list(manifest.builds) == ["fp32", "fp16", "rtx-fp16"]
     for one in manifest.builds.values():
         assert set(one.graphs) == set(GRAPH_NAMES)
-        assert one.gate.passed
-        assert one.gate.thresholds["min_mask_iou"] > 0
+    for name in ("fp32", "fp16"):
+        gate = manifest.builds[name].gate
+        assert gate.passed
+        assert gate.thresholds["min_mask_iou"] > 0
     assert {"parity.json", "parity.html", FILE, "card.json", "image_encoder.onnx"} <= set(
         manifest.files
     )
@@ -66,8 +71,8 @@ def test_the_bundle_lists_its_graphs_and_where_it_came_from(bundle: Path) -> Non
 
 def test_the_reports_are_in_the_bundle_and_far_inside_their_thresholds(bundle: Path) -> None:
     reports = json.loads((bundle / "parity.json").read_text())
-    assert set(reports) == {"fp32", "fp16"}
-    for report in reports.values():
+    assert set(reports) == {"fp32", "fp16", "rtx-fp16"}
+    for report in (reports["fp32"], reports["fp16"]):
         assert set(report["tensors"]) <= {
             *("embedding", "energy_query", "attention", "low_res_logits", "iou"),
         }
@@ -82,8 +87,40 @@ def test_the_reports_are_in_the_bundle_and_far_inside_their_thresholds(bundle: P
 
 def test_an_exported_bundle_verifies_without_its_checkpoint(bundle: Path) -> None:
     outcomes = verify(bundle)
-    assert not [name for name, found in outcomes.items() if isinstance(found, str)]
+    assert {"fp32", "fp16"} <= {n for n, found in outcomes.items() if isinstance(found, Report)}
     assert failed(outcomes) == []
+
+
+def test_plans_come_from_the_fp16_graphs_and_count_as_passed_only_where_they_ran(
+    bundle: Path,
+) -> None:
+    opened = open_bundle(bundle)
+    plans, twins = (opened.manifest.builds[name] for name in ("rtx-fp16", "fp16"))
+    for graph, spec in plans.graphs.items():
+        twin = twins.graphs[graph]
+        assert spec.file == f"plans/rtx-fp16/{graph}.plan"
+        assert (spec.inputs, spec.outputs) == (twin.inputs, twin.outputs)
+        source = twin.file
+        digest = opened.manifest.files[source].sha256
+        assert plans.compiled["sources"][graph] == {source: digest}
+    reports = json.loads((bundle / "parity.json").read_text())
+    assert plans.gate.passed == ("not_run" not in reports["rtx-fp16"])
+    if not plans.gate.passed:
+        with pytest.raises(
+            UnverifiedBuildError, match=r"'rtx-fp16' .*has not been held to the chec"
+        ):
+            pick(opened, forms=("tensorrt_rtx",))
+
+
+def test_kernels_of_every_architecture_are_listed_and_fit_this_installation(bundle: Path) -> None:
+    opened = open_bundle(bundle)
+    spec = opened.manifest.kernels
+    assert spec is not None
+    assert list(spec.files) == ["sm_80", "sm_86", "sm_89", "sm_90", "sm_120"]
+    for capability, architecture in (((8, 9), "sm_89"), ((9, 0), "sm_90"), ((12, 1), "sm_120")):
+        name = kernel_file(spec, capability)
+        assert name == spec.files[architecture]
+        assert opened.file(name).read_bytes()[:4] == b"\x7fELF"
 
 
 def test_a_bundle_that_fails_the_gate_is_not_written(

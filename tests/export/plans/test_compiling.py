@@ -6,6 +6,7 @@ import sys
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -254,11 +255,21 @@ def test_an_empty_package_of_the_name_is_not_the_library(monkeypatch: pytest.Mon
         check("tensorrt")
 
 
+class Code(IntEnum):
+    """Of CUDA."""
+
+    cudaErrorNoDevice = 100  # noqa: N815
+
+
 def test_plans_of_one_gpu_are_not_compiled_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
     library = types.ModuleType("tensorrt")
     monkeypatch.setattr(library, "__version__", "11.1.0", raising=False)
     monkeypatch.setitem(sys.modules, "tensorrt", library)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    cuda = types.ModuleType("cuda.bindings.runtime")
+    monkeypatch.setattr(
+        cuda, "cudaGetDeviceCount", lambda: (Code.cudaErrorNoDevice, 0), raising=False
+    )
+    monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", cuda)
     with pytest.raises(PlanError, match=r"no tensorrt plans .*no CUDA device .*nvidia-smi"):
         check("tensorrt")
 

@@ -8,7 +8,10 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from apsam_export.kernels import compile_kernels
+from apsam_export.errors import KernelError
+from apsam_export.kernels import check, compile_kernels
+from apsam_serve.errors import BackendUnavailableError
+from apsam_serve.ops.cuda import load_cuda
 from apsam_serve.ops.device import DeviceKernels, compute_capability
 from apsam_serve.ops.sources import kernel_file
 from tests.serve.ops.host_build import compile_host
@@ -27,6 +30,11 @@ def gpu_kernels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GpuKernels
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device on this machine")
     torch.zeros(1).cuda()  # makes the device's context current
+    try:
+        load_cuda()
+        check([])
+    except (BackendUnavailableError, KernelError) as error:
+        pytest.skip(str(error))
     folder = tmp_path_factory.mktemp("gpu")
     major, minor = compute_capability()
     spec = compile_kernels(folder, [f"sm_{major}{minor}"])

@@ -19,8 +19,8 @@ Values = Mapping[str, Array | Value]
 
 
 class Launcher(Protocol):
-    def with_threads(self, threads: int) -> Launcher:
-        """The same with blocks of that many threads."""
+    def with_threads(self, threads: int | None) -> Launcher:
+        """The same with blocks of that many threads, None for the launcher's own number."""
 
     def launch(self, kernel: Kernel, grid: tuple[int, int], values: Values) -> None:
         """Run a kernel; arrays hold what it wrote afterwards."""
@@ -33,8 +33,8 @@ class HostKernels:
     library: ctypes.CDLL
     threads: int = 1
 
-    def with_threads(self, threads: int) -> HostKernels:
-        return replace(self, threads=threads)
+    def with_threads(self, threads: int | None) -> HostKernels:
+        return replace(self, threads=threads or 1)
 
     def launch(self, kernel: Kernel, grid: tuple[int, int], values: Values) -> None:
         plain = {k: v.ctypes.data if isinstance(v, np.ndarray) else v for k, v in values.items()}
@@ -51,7 +51,7 @@ class GpuKernels:
     kernels: DeviceKernels
     threads: int | None = None
 
-    def with_threads(self, threads: int) -> GpuKernels:
+    def with_threads(self, threads: int | None) -> GpuKernels:
         return replace(self, threads=threads)
 
     def launch(self, kernel: Kernel, grid: tuple[int, int], values: Values) -> None:

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from apsam_export.errors import PlanError
-from apsam_export.plans.compiling import check, compile_plans
 from apsam_export.request import PlanForm
-from apsam_serve.contract.manifest import Gate, open_bundle, write_manifest
+from apsam_serve.contract.manifest import open_bundle
 from apsam_serve.contract.prompts import MAX_DECODER_POINTS, MAX_PROMPTS
-from apsam_serve.errors import BackendUnavailableError
-from apsam_serve.ops.cuda import load_cuda
 from apsam_serve.runtime.base import DecodedBatch, Runner, RunnerOptions, load
+from tests.serve.runtime.planned import add_plans, need
 
 pytestmark = pytest.mark.gpu
 
@@ -28,26 +24,10 @@ def planned_bundle(
 ) -> Path:
     """The tiny bundle with a build that was compiled here; skips where that cannot be."""
     form: PlanForm = request.param
-    try:
-        load_cuda()
-        check(form)
-    except (BackendUnavailableError, PlanError) as error:
-        pytest.skip(str(error))
+    need(form)
     folder = tmp_path_factory.mktemp(form)
     path = shutil.copytree(tiny_bundle, folder / "bundle")
-    manifest = open_bundle(path).manifest
-    graphs, compiled = compile_plans(
-        path,
-        form=form,
-        graphs=manifest.builds["fp32"].graphs,
-        model=manifest.model,
-        precision="fp32",
-        cache=folder / "cache",
-    )
-    gate = Gate(passed=True, detail="compiled for a test")
-    plans = replace(manifest.builds["fp32"], form=form, graphs=graphs, compiled=compiled, gate=gate)
-    builds = {**manifest.builds, "plans": plans}
-    write_manifest(path, replace(manifest, builds=builds, files={}))
+    add_plans(path, form=form, precision="fp32", cache=folder / "cache")
     return path
 
 
@@ -104,6 +84,7 @@ def test_plans_decode_like_the_graphs(
 
 
 def test_profiles_can_be_changed_back_and_forth(runner: Runner) -> None:
+    """TensorRT-RTX may answer with another kernel by then, which it compiled in the meantime."""
     first = decode(runner, 1, 1, 2)
     decode(runner, 4, 16, 3)
-    np.testing.assert_array_equal(decode(runner, 1, 1, 2).logits, first.logits)
+    np.testing.assert_allclose(decode(runner, 1, 1, 2).logits, first.logits, atol=1e-2, rtol=1e-5)

@@ -106,6 +106,15 @@ def test_the_steady_state_allocates_nothing_and_closing_frees_everything(
     assert (device.allocated, device.num_streams) == (0, 0)
 
 
+def test_what_is_copied_for_the_device_lives_until_it_is_there(runner: Runner, plans: Path) -> None:
+    side = runner.model.side
+    images = np.random.default_rng(0).integers(0, 256, (2, side, side, 6), np.uint8)[..., ::2]
+    assert not images.flags.c_contiguous
+    found, expected = runner.encode(images), runner.encode(images.copy())
+    np.testing.assert_array_equal(found.embedding, expected.embedding)
+    np.testing.assert_array_equal(found.attention, expected.attention)
+
+
 def test_more_than_the_plans_were_compiled_for_is_refused(runner: Runner) -> None:
     with pytest.raises(InvalidInputError, match=r"\(5, 64, 64, 3\).*up to .*\(4, 64, 64, 3\)"):
         runner.encode(np.zeros((5, 64, 64, 3), np.uint8))
@@ -115,6 +124,20 @@ def test_a_full_device_is_named(runner: Runner, device: Device) -> None:
     device.size = 0
     with pytest.raises(BackendUnavailableError, match=r"cudaErrorMemoryAllocation; look at nvidia"):
         runner.encode(np.zeros((1, 64, 64, 3), np.uint8))
+
+
+def test_a_plan_that_finds_no_room_is_refused_at_once(device: Device, plans: Path) -> None:
+    device.size = 0
+    with pytest.raises(BackendUnavailableError, match=r"plan of image_encoder failed .*memory, or"):
+        open_it(plans)
+    assert device.num_streams == 0
+
+
+def test_a_library_that_does_not_start_is_named(device: Device, plans: Path) -> None:
+    device.starts = False
+    with pytest.raises(BackendUnavailableError, match=r"tensorrt does not start .*nullptr.*driver"):
+        open_it(plans)
+    assert device.num_streams == 0
 
 
 def test_plans_that_reach_less_far_than_the_service_are_refused(
