@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from apsam_export.kernels import ARCHITECTURES
 from apsam_serve.errors import ApsamError
 
 if TYPE_CHECKING:
-    from apsam_export.gate.report import Report
+    from apsam_export.gate.report import Outcome
 
 _FAILURES = {"PARITY", "RANGE"}
 """Reasons that say: the model and this export do not fit; all others are the caller's."""
@@ -28,7 +29,8 @@ _OF_EXPORT = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """0 on success, 1 when a build fails the gate, 2 on bad input, 130 interrupted."""
+    """0 on success, 1 when a build fails the gate or FP16 is too narrow, 2 on bad input, 130
+    interrupted."""
     parser = _parser()
     args = parser.parse_args(argv)
     _check_modes(parser, args)
@@ -50,13 +52,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def table(reports: Mapping[str, Report | str]) -> str:
+def table(outcomes: Mapping[str, Outcome]) -> str:
     """The gate's findings for people, a build a line."""
     lines = [
         f"{'build':<12}{'verdict':<9}{'tensors':>9}{'mask IoU min':>14}{'mean':>8}{'flips':>8}"
         f"{'clear':>7}{'same points':>13}"
     ]
-    for name, found in reports.items():
+    for name, found in outcomes.items():
         if isinstance(found, str):
             lines.append(f"{name:<12}not run  {found}")
             continue
@@ -76,13 +78,13 @@ def _export(args: argparse.Namespace) -> int:
 
     request = Request(
         twins=tuple(dict.fromkeys(args.precision)),
-        plans=tuple(args.plans),
+        plans=tuple(dict.fromkeys(args.plans)),
         kernels=tuple(name for name in args.kernels.split(",") if name),
         plan_cache=args.plan_cache,
         sign_with=args.sign,
     )
-    reports = export(args.checkpoint, args.out, sam=args.sam, request=request, say=_say)
-    print(table(reports))
+    outcomes = export(args.checkpoint, args.out, sam=args.sam, request=request, say=_say)
+    print(table(outcomes))
     _say(f"wrote {args.out}")
     return 0
 
@@ -136,7 +138,12 @@ def _parser() -> argparse.ArgumentParser:
             option, dest="plans", action="append_const", const=form, default=[], help=text
         )
     group.add_argument(
-        "--kernels", default="", metavar="ARCH,...", help="compile GPU kernels, as sm_80,sm_89"
+        "--kernels",
+        nargs="?",
+        const=",".join(ARCHITECTURES),
+        default="",
+        metavar="ARCH,...",
+        help="compile GPU kernels, as sm_80,sm_89 (without a list: %(const)s)",
     )
     group.add_argument(
         "--plan-cache", type=Path, metavar="DIR", help="plans to use again (default: the user's)"

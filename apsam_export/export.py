@@ -11,9 +11,10 @@ from apsam_export import kernels
 from apsam_export.environment import describe
 from apsam_export.flops import count
 from apsam_export.gate.files import write_reports
-from apsam_export.gate.parity import Reference, Report, check
+from apsam_export.gate.parity import Reference, check
 from apsam_export.gate.record import write_record
-from apsam_export.gate.run import Outcome, recorded, run_builds
+from apsam_export.gate.report import Outcome, Report
+from apsam_export.gate.run import recorded, run_builds
 from apsam_export.graphs import GRAPHS
 from apsam_export.passes import PASSES, rewritten
 from apsam_export.plans import compiling
@@ -52,7 +53,7 @@ def export(
     """Write the bundle `out`, or nothing at all; sam: see `load_checkpoint`.
 
     Returns the gate's outcome by build. Raises CheckpointError, OutputExistsError, PlanError,
-    KernelError, RangeError, and ParityError when a build fails the gate.
+    KernelError, SignatureError, RangeError, and ParityError when a build fails the gate.
     """
     request = request or Request()
     _check_tools(request)

@@ -40,7 +40,7 @@ class Range:
     @property
     def headroom(self) -> float:
         """How often `largest` fits into FP16; 0 for what is no number."""
-        return LARGEST / self.largest if np.isfinite(self.largest) and self.largest else 0.0
+        return LARGEST / max(self.largest, 1e-6) if np.isfinite(self.largest) else 0.0
 
 
 def check_ranges(folder: Path, build: Build, model: ModelSpec) -> dict[str, dict[str, object]]:

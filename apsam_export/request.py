@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +19,7 @@ class Request:
     private key (PEM) that signs the bundle."""
 
     twins: tuple[Precision, ...] = ()
-    plans: tuple[PlanForm, ...] = field(default=())
+    plans: tuple[PlanForm, ...] = ()
     kernels: tuple[str, ...] = ()
     plan_cache: Path | None = None
     sign_with: Path | None = None

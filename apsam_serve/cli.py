@@ -49,13 +49,13 @@ def _parser() -> argparse.ArgumentParser:
 
     parser.add_argument("--bundle", type=Path, required=True, help="folder of apsam-export")
     add("--listen", str, "HOST:PORT, port 0 picks a free one (%(default)s)")
-    add("--backend", str, "onnxruntime, or fake for rehearsals (%(default)s)")
+    add("--backend", str, "onnxruntime, tensorrt for plans, or fake for rehearsals (%(default)s)")
     add("--device", str, "cpu, or what the back end offers (%(default)s)")
     add("--build", str, "which build of the bundle, as apsam-export --inspect lists them")
     parser.add_argument(
         "--allow-unverified",
         action="store_true",
-        help="serve a build that was not held to its checkpoint; health tells",
+        help="serve a build that has not passed its gate; health tells",
     )
     add("--require-signature", Path, "PUBLIC_KEY that must have signed the bundle (BUNDLE.sig)")
     add("--threads", int, "CPU threads per graph call, 0 for one per core")

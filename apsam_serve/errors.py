@@ -100,7 +100,7 @@ class UnverifiedBuildError(BundleError):
 
 
 class SignatureError(BundleError):
-    """Raised by `signing`; nothing of the bundle was read."""
+    """Raised by `signing`; nothing of the bundle was loaded."""
 
     reason = "BAD_SIGNATURE"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 from apsam_export.gate.pictures import PANELS, data_uri, draw
-from apsam_export.gate.report import Case, Report
+from apsam_export.gate.report import Case, Outcome, Report
 
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; color: #111; background: #fff; max-width: 62rem;
@@ -34,7 +34,7 @@ _NOTE = (
 )
 
 
-def page(reports: Mapping[str, Report | str]) -> str:
+def page(reports: Mapping[str, Outcome]) -> str:
     """The whole page as HTML without scripts or other files. A reason stands for a build that was
     not run."""
     parts = "".join(
@@ -47,7 +47,7 @@ def page(reports: Mapping[str, Report | str]) -> str:
     )
 
 
-def _overview(reports: Mapping[str, Report | str]) -> str:
+def _overview(reports: Mapping[str, Outcome]) -> str:
     head = (
         "build",
         "verdict",
@@ -90,7 +90,7 @@ def _build(name: str, report: Report) -> str:
         f"{report.num_clear} with a clear choice of the best mask. What a user gets, flipped ties "
         f"and all: mask IoU min {report.answer_iou.min:.4f}, mean {report.answer_iou.mean:.4f}. "
         f"Adaptive points moved by at most {report.points_distance:.1f} cells. In "
-        f"{report.other_places} pictures the energy query is made of other places, in a tie of "
+        f"{report.num_other_places} pictures the energy query is made of other places, in a tie of "
         "attention; those queries are judged by their masks alone."
     )
     failures = [f'<span class="no">{escape(one)}</span>' for one in report.failures()]

@@ -13,7 +13,7 @@ import platform
 import onnxruntime
 
 from apsam_export.errors import ParityError
-from apsam_export.gate.reference import Outcome, Reference
+from apsam_export.gate.reference import Choice, Reference
 from apsam_export.gate.report import Report
 from apsam_export.gate.sides import RunnerSide, decode_all
 from apsam_export.gate.tally import Tally
@@ -40,8 +40,8 @@ def compare(reference: Reference, runner: Runner, thresholds: Thresholds) -> Rep
     for shot, tensors, ours, theirs in zip(shots, encoded, on_reference, on_own, strict=True):
         tally.add_encoded(shot, tensors)
         for place, about in enumerate(shot.sample.prompts):
-            wanted = Outcome.of(shot.outputs[place], shot.frame, core=core)
-            tally.add_decoded(shot.outputs[place], ours[place], tied=wanted.lead <= tally.tie)
+            wanted = Choice.of(shot.outputs[place], shot.frame, core=core)
+            tally.add_decoded(wanted, shot.outputs[place], ours[place])
             tally.add_mask(shot, about, wanted, theirs[place], core=core)
     return tally.report(
         build=label(runner),

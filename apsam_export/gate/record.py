@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from apsam_export.gate.reference import Outcome, Reference
+from apsam_export.gate.reference import Choice, Reference
 from apsam_export.gate.report import Report
 from apsam_export.gate.samples import digest
 from apsam_export.gate.sides import Floats
 from apsam_export.gate.tally import Tally, places
 from apsam_export.gate.thresholds import Thresholds
 from apsam_serve.contract.masks import Rle, decode_rle, encode_rle
+from apsam_serve.contract.preprocess import LetterBox
 from apsam_serve.prompting.base import DecoderOutput
 
 FILE = "reference.json"
@@ -36,15 +37,15 @@ def write_record(folder: Path, reference: Reference, *, core: float) -> None:
         encoded = {name: _probed(tensor) for name, tensor in shot.encoded.items()}
         prompts = []
         for output in shot.outputs:
-            outcome = Outcome.of(output, shot.frame, core=core)
+            choice = Choice.of(output, shot.frame, core=core)
             prompts.append(
                 {
                     "tensors": {name: _probed(t) for name, t in tensors(output).items()},
-                    "token": outcome.token,
-                    "lead": outcome.lead,
-                    "mask": encode_rle(outcome.mask).counts,
-                    "points": outcome.points.tolist(),
-                    "branch": outcome.branch,
+                    "token": choice.token,
+                    "lead": choice.lead,
+                    "mask": encode_rle(choice.mask).counts,
+                    "points": choice.points.tolist(),
+                    "branch": choice.branch,
                 }
             )
         found = places(shot.encoded["attention"])
@@ -75,24 +76,18 @@ def compare_record(
         return "another release drew other samples; export again to compare FP32 with them"
     tally = Tally(tie=thresholds.tie)
     for shot, kept in zip(again.shots, document["shots"], strict=True):
-        same_places = places(shot.encoded["attention"]) == kept["places"]
-        tally.num_places += not same_places
+        same_query = tally.same_query(kept["places"], shot.encoded)
         for name, tensor in shot.encoded.items():
-            if name != "energy_query" or same_places:
+            if name != "energy_query" or same_query:
                 _add(tally, name, kept["tensors"], tensor)
         for about, output, answer in zip(
             shot.sample.prompts, shot.outputs, kept["prompts"], strict=True
         ):
+            wanted = _choice(answer, shot.frame)
+            same_category = tally.same_category(wanted, output)
             for name, tensor in tensors(output).items():
-                _add(tally, name, answer["tensors"], tensor)
-            size = {"height": shot.frame.height, "width": shot.frame.width}
-            wanted = Outcome(
-                token=answer["token"],
-                lead=answer["lead"],
-                mask=decode_rle(Rle(counts=answer["mask"], **size)),
-                points=np.array(answer["points"], np.float32).reshape(-1, 2),
-                branch=answer["branch"],
-            )
+                if name != "category_logits" or same_category:
+                    _add(tally, name, answer["tensors"], tensor)
             tally.add_mask(shot, about, wanted, output, core=core)
     return tally.report(
         build=build,
@@ -109,6 +104,17 @@ def tensors(output: DecoderOutput) -> dict[str, Floats]:
     if output.category_logits is not None:
         found["category_logits"] = output.category_logits
     return found
+
+
+def _choice(answer: Document, frame: LetterBox) -> Choice:
+    rle = Rle(counts=answer["mask"], height=frame.height, width=frame.width)
+    return Choice(
+        token=answer["token"],
+        lead=answer["lead"],
+        mask=decode_rle(rle),
+        points=np.array(answer["points"], np.float32).reshape(-1, 2),
+        branch=answer["branch"],
+    )
 
 
 def _add(tally: Tally, name: str, kept: Mapping[str, Document], tensor: Floats) -> None:

@@ -81,10 +81,10 @@ class Reference:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Outcome:
-    """What a person gets to see of one decode. token: which of the M masks; lead: how much more IoU
-    is predicted for the best mask than for the next one; mask: bool [H, W] of that token; points,
-    branch: the adaptive points on it, float32 [N, 2] in model pixels."""
+class Choice:
+    """One mask of a decode and what comes of it. token: which of the M masks; lead: how much more
+    IoU is predicted for the best mask than for the next one; mask: bool [H, W] of that token;
+    points, branch: the adaptive points on it, float32 [N, 2] in model pixels."""
 
     token: int
     lead: float
@@ -95,7 +95,7 @@ class Outcome:
     @classmethod
     def of(
         cls, output: DecoderOutput, frame: LetterBox, *, core: float, token: int | None = None
-    ) -> Outcome:
+    ) -> Choice:
         """token: None for the best one (paper 4.1); core: see `ApgConfig`."""
         chosen = int(output.iou.argmax()) if token is None else token
         logits = output.logits[chosen]

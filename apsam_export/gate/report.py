@@ -61,8 +61,8 @@ class Report:
     a user gets, who may get another token's; flips, clear_flips: shares of prompts with another
     best-of-four, of all and of those where the reference had a clear choice (num_clear);
     same_points: share whose adaptive points are the same; points_distance: the largest, in cells,
-    where both have points; other_places: images whose energy query is made of other places, in a
-    tie of attention; worst: pictures, which no file keeps.
+    where both have points; num_other_places: images whose energy query is made of other places, in
+    a tie of attention; worst: pictures, which no file keeps.
     """
 
     build: str
@@ -77,7 +77,7 @@ class Report:
     num_clear: int
     same_points: float
     points_distance: float
-    other_places: int
+    num_other_places: int
     num_images: int
     thresholds: Thresholds
     worst: tuple[Case, ...] = ()
@@ -154,3 +154,7 @@ class Report:
                 "thresholds": Thresholds(**plain["thresholds"]),
             }
         )
+
+
+Outcome = Report | str
+"""What was found about one build, or why this machine cannot look."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from apsam_export.gate.parity import Reference, Report, compare
+from apsam_export.gate.parity import Reference, compare
+from apsam_export.gate.report import Outcome
 from apsam_export.gate.thresholds import THRESHOLDS
 from apsam_serve.contract.manifest import Build, Bundle, Form, Gate, Manifest
 from apsam_serve.errors import BackendUnavailableError
@@ -17,8 +18,6 @@ BACKENDS: dict[Form, str] = {
     "tensorrt_rtx": "tensorrt",
 }
 DEVICES: dict[Form, str] = {"onnx": "cpu", "tensorrt": "cuda", "tensorrt_rtx": "cuda"}
-Outcome = Report | str
-"""What was found, or why this machine cannot look."""
 
 
 def run_builds(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from apsam_export.gate.reference import Outcome, Shot
+from apsam_export.gate.reference import Choice, Shot
 from apsam_export.gate.report import Agreement, Case, Difference, Points, Report
 from apsam_export.gate.samples import SamplePrompt
 from apsam_export.gate.sides import Floats, Tensors
@@ -46,28 +46,36 @@ class Tally:
         self._gaps: dict[str, list[Floats]] = defaultdict(list)
         self._scales: dict[str, float] = defaultdict(float)
         self._verdicts: list[Verdict] = []
-        self.num_places = 0
+        self.num_other_places = 0
 
     def add_encoded(self, shot: Shot, built: Tensors) -> None:
-        """The encoders' outputs for one image. Where two places of (nearly) equal attention change
-        their order, the energy query is made of other features: such a query is not compared, the
-        masks it leads to are."""
+        """The encoders' outputs for one image."""
         wanted = shot.encoded
-        same_places = places(wanted["attention"]) == places(built["attention"])
+        same_query = self.same_query(places(wanted["attention"]), built)
         for name, tensor in wanted.items():
-            if name != "energy_query" or same_places or not np.isfinite(built[name]).all():
+            if name != "energy_query" or same_query:
                 self.add(name, tensor, built[name])
-        self.num_places += not same_places
 
-    def add_decoded(self, wanted: DecoderOutput, built: DecoderOutput, *, tied: bool) -> None:
-        """The decoder's outputs to one prompt. The category is read from the best mask's token, so
-        a tie that flips asks the head about another one: such logits are not compared."""
+    def same_query(self, wanted: Sequence[int], built: Tensors) -> bool:
+        """Whether the energy query can be compared; `wanted`: the reference's `places`. Where two
+        places of (nearly) equal attention change their order, it is made of other features: that
+        is counted, and the masks it leads to are compared. What is no number never passes."""
+        same = places(built["attention"]) == wanted
+        self.num_other_places += not same
+        return same or not np.isfinite(built["energy_query"]).all()
+
+    def add_decoded(self, choice: Choice, wanted: DecoderOutput, built: DecoderOutput) -> None:
+        """The decoder's outputs to one prompt. choice: the reference's."""
         self.add("low_res_logits", wanted.logits, built.logits)
         self.add("iou", wanted.iou, built.iou)
-        flipped = wanted.iou.argmax() != built.iou.argmax()
-        if wanted.category_logits is not None and not (tied and flipped):
+        if wanted.category_logits is not None and self.same_category(choice, built):
             assert built.category_logits is not None
             self.add("category_logits", wanted.category_logits, built.category_logits)
+
+    def same_category(self, choice: Choice, built: DecoderOutput) -> bool:
+        """Whether category logits can be compared: they are read from the best mask's token, so a
+        tie that flips asks the head about another one."""
+        return int(built.iou.argmax()) == choice.token or not choice.lead <= self.tie
 
     def add(self, name: str, wanted: Floats, built: Floats) -> None:
         """One tensor, or the same probes of both."""
@@ -80,28 +88,28 @@ class Tally:
         self,
         shot: Shot,
         about: SamplePrompt,
-        wanted: Outcome,
+        wanted: Choice,
         output: DecoderOutput,
         *,
         core: float,
     ) -> None:
         """What a user gets for one prompt."""
-        same = Outcome.of(output, shot.frame, core=core, token=wanted.token)
+        same = Choice.of(output, shot.frame, core=core, token=wanted.token)
         flipped = int(output.iou.argmax()) != wanted.token
-        answer = Outcome.of(output, shot.frame, core=core).mask if flipped else same.mask
+        answer = Choice.of(output, shot.frame, core=core).mask if flipped else same.mask
         self.judge(shot, about, wanted, same, answer, flipped=flipped)
 
     def judge(
         self,
         shot: Shot,
         about: SamplePrompt,
-        wanted: Outcome,
-        built: Outcome,
+        wanted: Choice,
+        built: Choice,
         answer: Mask,
         *,
         flipped: bool,
     ) -> None:
-        """Note down how two outcomes of one token differ."""
+        """Note down how both masks of one token differ."""
         distance = _distance(wanted.points, built.points)
         near = distance is None or distance <= 1
         tied, iou = wanted.lead <= self.tie, mask_iou(wanted.mask, built.mask)
@@ -154,7 +162,7 @@ class Tally:
             num_clear=len(clear),
             same_points=float(np.mean([one.same_points for one in verdicts])),
             points_distance=max((one.distance or 0.0 for one in verdicts), default=0.0),
-            other_places=self.num_places,
+            num_other_places=self.num_other_places,
             num_images=num_images,
             thresholds=thresholds,
             worst=tuple(one.case for one in worst[:NUM_PICTURES]),

@@ -9,14 +9,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from apsam_export.gate.files import read_reports, write_reports
-from apsam_export.gate.parity import Report, ran_on
+from apsam_export.gate.files import JSON_FILE, PAGE_FILE, read_reports, write_reports
+from apsam_export.gate.parity import ran_on
 from apsam_export.gate.record import compare_record, read_record
 from apsam_export.gate.reference import Reference
-from apsam_export.gate.run import Outcome, run_builds
+from apsam_export.gate.report import Outcome, Report
+from apsam_export.gate.run import run_builds
 from apsam_export.gate.thresholds import THRESHOLDS
 from apsam_serve import signing
 from apsam_serve.contract.manifest import (
+    MANIFEST_NAME,
     REFERENCE_BUILD,
     Bundle,
     Manifest,
@@ -115,33 +117,40 @@ def _record(bundle: Bundle, outcomes: Outcomes, say: Say) -> None:
         return
     digest = _rewritten(bundle, replace(bundle.manifest, builds=builds), found)
     say(f"recorded {', '.join(found)}; the bundle's digest is now {digest[:12]}")
-    if signing.signature_file(bundle.path).exists():
-        say(f"{signing.signature_file(bundle.path)} is no longer its signature; sign it again")
+    signature = signing.signature_file(bundle.path)
+    if signature.exists():
+        say(
+            f"{signature} is no longer its signature; sign it again: model_signing sign key "
+            f"{bundle.path} --signature {signature} --private_key KEY.pem"
+        )
 
 
 def _rewritten(bundle: Bundle, manifest: Manifest, found: Mapping[str, Report]) -> str:
     """Put a bundle with this manifest in the place of the old one; returns its digest.
 
-    Files are linked, not copied: plans are large. Whoever opens the bundle meets one or the other.
+    Files are linked, not copied: plans are large. Whoever opens the bundle meets one or the other,
+    and between two renames, for an instant, none.
     """
     path = bundle.path
     partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
     try:
         new, old = partial / "new", partial / "old"
         shutil.copytree(path, new, copy_function=_link)
-        for name in ("parity.json", "parity.html", "manifest.json"):
+        for name in (JSON_FILE, PAGE_FILE, MANIFEST_NAME):
             (new / name).unlink(missing_ok=True)  # a link: writing to it would change the old one
         write_reports(new, {**read_reports(path, manifest), **found})
         write_manifest(new, manifest)
         digest = open_bundle(new).digest
-        path.rename(old)
         try:
+            path.rename(old)
             new.rename(path)
         except BaseException:
-            old.rename(path)
+            if not path.exists():
+                old.rename(path)
             raise
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        if path.exists():  # else what is left of the bundle lies in there
+            shutil.rmtree(partial, ignore_errors=True)
     return digest
 
 

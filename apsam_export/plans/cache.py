@@ -74,6 +74,6 @@ class PlanCache:
 
     def _unwritable(self, error: OSError) -> PlanError:
         return PlanError(
-            f"plans cannot be kept in {self.folder} ({error.strerror}); give another folder for "
-            "the plan cache, or make room"
+            f"plans cannot be kept in {self.folder} ({error.strerror}); give another folder "
+            "with --plan-cache, or make room"
         )

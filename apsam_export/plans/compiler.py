@@ -22,6 +22,7 @@ FLAGS = ("strongly typed", "no TF32")
 _ALWAYS_TYPED: dict[PlanForm, int] = {"tensorrt": 11, "tensorrt_rtx": 2}
 """First major version whose networks are strongly typed without being asked; every release 1 of
 TensorRT-RTX takes the flag."""
+_OTHERWISE = "install another version of the library, or export without its plans"
 _NOT_TARGETS = {"NONE", "CURRENT", "SM75"}
 """Turing (SM75) multiplies no FP32 matrices in TensorRT-RTX, and the graphs hold some."""
 
@@ -70,7 +71,9 @@ class Compiler:
         network = builder.create_network(self.creation_flags())
         parser = library.OnnxParser(network, logger)
         if not parser.parse_from_file(str(file)):
-            raise PlanError(f"{file.name} is not understood by {self}: {_refused(parser)}")
+            raise PlanError(
+                f"{file.name} is not understood by {self}: {_refused(parser)}; {_OTHERWISE}"
+            )
         inputs = _tensors([network.get_input(i) for i in range(network.num_inputs)])
         outputs = _tensors([network.get_output(i) for i in range(network.num_outputs)])
         signature.check(graph, spec, model, precision, inputs=inputs, outputs=outputs)
@@ -80,7 +83,9 @@ class Compiler:
         timings = self._timings(config, cache)
         plan = builder.build_serialized_network(network, config)
         if plan is None:
-            raise PlanError(f"{file.name} is not compiled by {self}: {'; '.join(errors)}")
+            raise PlanError(
+                f"{file.name} is not compiled by {self}: {'; '.join(errors)}; {_OTHERWISE}"
+            )
         if timings:
             cache.store(timings, bytes(config.get_timing_cache().serialize()))
         return bytes(plan)

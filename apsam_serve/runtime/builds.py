@@ -27,9 +27,11 @@ def pick(
     chosen = name or usable[0]
     build = builds[chosen]
     if not build.gate.passed and not allow_unverified:
+        passed = [known for known in usable if builds[known].gate.passed]
+        others = f"choose {' or '.join(passed)}, " if passed else ""
         raise UnverifiedBuildError(
-            f"build {chosen!r} of {bundle.path} has not been held to the checkpoint "
-            f"({build.gate.detail}); run apsam-export --verify on this machine, choose another "
-            f"build ({', '.join(usable)}), or accept the risk with --allow-unverified"
+            f"build {chosen!r} of {bundle.path} has not passed its gate "
+            f"({build.gate.detail}); run apsam-export --verify --record on this machine, {others}"
+            "or accept the risk with --allow-unverified"
         )
     return chosen, build

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import OVERALL_HEALTH
 from grpc_health.v1.health import aio as aio_health
 
+_SERVING = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 VERIFIED = "apsam.verified"
 """SERVING only while the build that is served has passed its gate (`--allow-unverified`)."""
 
@@ -26,14 +30,12 @@ class Health:
 
     async def serving(self, *, verified: bool) -> None:
         """The model is warm and calls are welcome."""
-        await self._set(health_pb2.HealthCheckResponse.SERVING)
-        if not verified:
-            await self._servicer.set(VERIFIED, health_pb2.HealthCheckResponse.NOT_SERVING)
+        await self._set([n for n in self._names if verified or n != VERIFIED], _SERVING)
 
     async def not_serving(self) -> None:
         """Loading or draining: balancers should look elsewhere."""
-        await self._set(health_pb2.HealthCheckResponse.NOT_SERVING)
+        await self._set(self._names, _NOT_SERVING)
 
-    async def _set(self, status: int) -> None:
-        for name in self._names:
+    async def _set(self, names: Sequence[str], status: int) -> None:
+        for name in names:
             await self._servicer.set(name, status)

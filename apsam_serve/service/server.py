@@ -95,9 +95,10 @@ class Server:
             ) from error
 
     def _verified_bundle(self) -> Bundle:
+        path = self.config.bundle.resolve()  # once: a link that is moved must not lead elsewhere
         if self.config.require_signature is not None:
-            signing.verify(self.config.bundle, self.config.require_signature)
-        return open_bundle(self.config.bundle)
+            signing.verify(path, self.config.require_signature)
+        return open_bundle(path)
 
     def _build_engine(self, bundle: Bundle) -> Engine:
         config = self.config

@@ -14,7 +14,7 @@ def _matrix_products(rows: int, width: int, depth: int) -> float:
 
 
 def test_vit_l_at_512_saves_the_products_of_what_fills_windows_up() -> None:
-    """Published: qkv and proj of a 20 windowed blocks see 42 x 42 tokens instead of 32 x 32."""
+    """Published: qkv and proj of 20 windowed blocks see 42 x 42 tokens instead of 32 x 32."""
     flops = count(PRESETS["vit_l"])["image_encoder"]
     filled_up = 2.0 * 20 * (42 * 42 - 32 * 32) * 4 * 1024 * 1024
     folded = flops.exported - (flops.published - filled_up)

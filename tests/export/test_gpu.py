@@ -10,7 +10,8 @@ import pytest
 
 from apsam_export.errors import ParityError
 from apsam_export.gate.parity import Reference, Report, check
-from apsam_export.gate.run import Outcome, run_builds
+from apsam_export.gate.report import Outcome
+from apsam_export.gate.run import run_builds
 from apsam_export.request import PlanForm
 from apsam_serve.contract.manifest import Precision, open_bundle
 from apsam_train.models import APSAM

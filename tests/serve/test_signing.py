@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from apsam_serve import signing
 from apsam_serve.contract.manifest import open_bundle
-from apsam_serve.errors import SignatureError
+from apsam_serve.errors import BundleError, SignatureError
 from apsam_serve.service.background import BackgroundServer
 
 Key = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
@@ -169,4 +169,13 @@ def test_a_server_that_requires_a_signature_serves_what_is_signed_and_nothing_el
         serve(bundle=signed, require_signature=keys[1])
     signing.signature_file(signed).unlink()
     with pytest.raises(SignatureError, match="has no signature"):
+        serve(bundle=signed, require_signature=keys[1])
+
+
+def test_a_file_that_the_signing_library_overlooks_is_refused_as_unlisted(
+    serve: Callable[..., BackgroundServer], signed: Path, keys: tuple[Path, Path]
+) -> None:
+    (signed / ".gitignore").write_text("*")
+    signing.verify(signed, keys[1])
+    with pytest.raises(BundleError, match=r"\.gitignore is not in .*manifest\.json; remove it"):
         serve(bundle=signed, require_signature=keys[1])

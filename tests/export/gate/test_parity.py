@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from apsam_export.errors import ParityError
 from apsam_export.gate.parity import Reference, Report, check, compare
+from apsam_export.gate.record import compare_record, read_record, write_record
 from apsam_export.gate.samples import KINDS, digest, sample
 from apsam_export.gate.thresholds import THRESHOLDS, Thresholds
 from apsam_serve.contract.manifest import Build, ModelSpec
@@ -164,7 +166,7 @@ def test_a_tie_may_flip_and_a_clear_choice_may_not(
         assert "100.0% of 48 clear choices" in report.gate().detail
 
 
-def test_a_category_read_from_another_token_in_a_tie_is_not_compared() -> None:
+def test_a_category_read_from_another_token_in_a_tie_is_not_compared(tmp_path: Path) -> None:
     def told(scores: tuple[float, ...], logit: float) -> Callable[[DecodedBatch], DecodedBatch]:
         def answer(batch: DecodedBatch) -> DecodedBatch:
             logits = np.full((len(batch.iou), 3), logit, np.float32)
@@ -176,6 +178,14 @@ def test_a_category_read_from_another_token_in_a_tie_is_not_compared() -> None:
     reference = Reference.of_runner(Altered(decoded=told(ties[0], 1)))
     assert "category_logits" not in held(reference, decoded=told(ties[1], 5)).tensors
     assert held(reference, decoded=told(ties[0], 5)).tensors["category_logits"].max == 4
+    write_record(tmp_path, reference, core=0.0)
+    kept = read_record(tmp_path)
+    assert not isinstance(kept, str)
+    for scores, compared in ((ties[1], False), (ties[0], True)):
+        again = Reference.of_runner(Altered(decoded=told(scores, 5)))
+        found = compare_record(kept, again, LIMITS, core=0.0, build="onnx fp32", ran_on="here")
+        assert isinstance(found, Report)
+        assert ("category_logits" in found.tensors) == compared
 
 
 def test_an_energy_query_of_other_places_in_a_tie_is_counted_and_not_compared() -> None:
@@ -191,7 +201,7 @@ def test_an_energy_query_of_other_places_in_a_tie_is_counted_and_not_compared() 
 
     reference = Reference.of_runner(Altered(encoded=placed(0.50001, 1)))
     report = held(reference, encoded=placed(0.49999, 2))
-    assert report.other_places == 6
+    assert report.num_other_places == 6
     assert "energy_query" not in report.tensors
     assert held(reference, encoded=placed(0.50001, 2)).tensors["energy_query"].max > 0.9
 

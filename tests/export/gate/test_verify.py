@@ -193,6 +193,24 @@ def test_nothing_is_recorded_on_the_word_of_an_fp32_build_that_fails(
     assert open_bundle(tiny).digest == digest
 
 
+def test_a_bundle_that_cannot_be_replaced_is_put_back(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = Path.rename
+
+    def refuse(self: Path, target: Path) -> Path:
+        if self.name == "new":
+            raise PermissionError("no renaming here")
+        return rename(self, target)
+
+    digest = open_bundle(tiny).digest
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(PermissionError):
+        verify(tiny, record=True)
+    assert open_bundle(tiny).digest == digest
+    assert list(tiny.parent.iterdir()) == [tiny]
+
+
 def test_an_interrupted_recording_leaves_the_bundle_as_it_was(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,8 +50,8 @@ def metrics(server: BackgroundServer) -> str:
 def test_an_unverified_build_is_refused_with_what_to_do(serve: Serve, half_verified: Path) -> None:
     with pytest.raises(
         UnverifiedBuildError,
-        match=r"build 'other' .* not been held to the checkpoint \(not run: no GPU\); run "
-        r"apsam-export --verify .*--allow-unverified",
+        match=r"build 'other' .* not passed its gate \(not run: no GPU\); run "
+        r"apsam-export --verify --record .*--allow-unverified",
     ):
         serve(bundle=half_verified, backend="onnxruntime", build="other")
 
