@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apsam_export.kernels import ARCHITECTURES
+from apsam_serve.contract.manifest import MANIFEST_NAME
 from apsam_serve.errors import ApsamError
 
 if TYPE_CHECKING:
@@ -48,8 +49,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say(f"error: {error}")
         return 1 if error.reason in _FAILURES else 2
     except KeyboardInterrupt:
-        _say(f"interrupted; {args.out} was not written" if args.out else "interrupted")
+        _say(_interrupted(args.out))
         return 130
+
+
+def _interrupted(out: Path | None) -> str:
+    if out is None:
+        return "interrupted"
+    complete = (out / MANIFEST_NAME).is_file()
+    return f"interrupted; {out} {'lacks its signature' if complete else 'was not written'}"
 
 
 def table(outcomes: Mapping[str, Outcome]) -> str:

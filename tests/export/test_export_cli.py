@@ -77,6 +77,25 @@ def test_a_model_that_does_not_fit_its_precision_exits_with_1(
     assert "error: x is 7e4" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("written", "said"), [(False, "was not written"), (True, "lacks its sig")])
+def test_an_interrupted_export_says_what_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    written: bool,
+    said: str,
+) -> None:
+    def export(_checkpoint: Path, out: Path, **_options: Any) -> None:
+        if written:
+            out.mkdir()
+            (out / "manifest.json").touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(export_module, "export", export)
+    assert main(["--checkpoint", "c", "--out", str(tmp_path / "o")]) == 130
+    assert said in capsys.readouterr().err
+
+
 def test_the_table_has_a_line_per_build_and_every_failure() -> None:
     reference = Reference.of_runner(FakeRunner(SPEC), num_images=2)
     right = compare(reference, Altered(), THRESHOLDS["fp32"])
