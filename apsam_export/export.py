@@ -11,8 +11,9 @@ from apsam_export import kernels
 from apsam_export.environment import describe
 from apsam_export.flops import count
 from apsam_export.gate.files import write_reports
-from apsam_export.gate.parity import Reference, check
+from apsam_export.gate.parity import check
 from apsam_export.gate.record import write_record
+from apsam_export.gate.reference import Reference
 from apsam_export.gate.report import Outcome, Report
 from apsam_export.gate.run import recorded, run_builds
 from apsam_export.graphs import GRAPHS

@@ -21,8 +21,6 @@ from apsam_export.gate.thresholds import Thresholds
 from apsam_serve.ops.cuda import describe_gpu, load_cuda
 from apsam_serve.runtime.base import Runner
 
-__all__ = ["Reference", "Report", "check", "compare"]
-
 
 def compare(reference: Reference, runner: Runner, thresholds: Thresholds) -> Report:
     """Hold an open runner to the reference.

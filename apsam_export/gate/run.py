@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from apsam_export.gate.parity import Reference, compare
+from apsam_export.gate.parity import compare
+from apsam_export.gate.reference import Reference
 from apsam_export.gate.report import Outcome
 from apsam_export.gate.thresholds import THRESHOLDS
 from apsam_serve.contract.manifest import Build, Bundle, Form, Gate, Manifest

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from apsam_serve.contract.manifest import Build, Bundle, Form
 from apsam_serve.errors import BackendUnavailableError, UnverifiedBuildError
+from apsam_serve.runtime.base import RunnerOptions
 
 
-def pick(
-    bundle: Bundle, *, forms: tuple[Form, ...], name: str = "", allow_unverified: bool = False
-) -> tuple[str, Build]:
-    """The build of that name, or the first of these forms, with its name.
+def pick(bundle: Bundle, options: RunnerOptions, *, forms: tuple[Form, ...]) -> Build:
+    """The build that the options name, or the first of these forms.
 
     Raises BundleError for a name that is not there, BackendUnavailableError for a form that the
     back end does not run, UnverifiedBuildError for a build that has not passed its gate.
     """
-    builds = bundle.manifest.builds
+    builds, name = bundle.manifest.builds, options.build
     usable = [known for known, build in builds.items() if build.form in forms]
     if name:
         bundle.build(name)
@@ -26,7 +25,7 @@ def pick(
         )
     chosen = name or usable[0]
     build = builds[chosen]
-    if not build.gate.passed and not allow_unverified:
+    if not build.gate.passed and not options.allow_unverified:
         passed = [known for known in usable if builds[known].gate.passed]
         others = f"choose {' or '.join(passed)}, " if passed else ""
         raise UnverifiedBuildError(
@@ -34,4 +33,4 @@ def pick(
             f"({build.gate.detail}); run apsam-export --verify --record on this machine, {others}"
             "or accept the risk with --allow-unverified"
         )
-    return chosen, build
+    return build

@@ -44,13 +44,7 @@ class OnnxRuntimeRunner:
 
     @cached_property
     def build(self) -> Build:
-        options = self._options
-        return builds.pick(
-            self._bundle,
-            forms=("onnx",),
-            name=options.build,
-            allow_unverified=options.allow_unverified,
-        )[1]
+        return builds.pick(self._bundle, self._options, forms=("onnx",))
 
     def open(self) -> None:
         try:

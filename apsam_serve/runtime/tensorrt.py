@@ -49,13 +49,7 @@ class TensorRTRunner:
 
     @cached_property
     def build(self) -> Build:
-        options = self._options
-        return builds.pick(
-            self._bundle,
-            forms=("tensorrt", "tensorrt_rtx"),
-            name=options.build,
-            allow_unverified=options.allow_unverified,
-        )[1]
+        return builds.pick(self._bundle, self._options, forms=("tensorrt", "tensorrt_rtx"))
 
     def open(self) -> None:
         try:

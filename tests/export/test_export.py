@@ -21,6 +21,7 @@ from apsam_serve import signing
 from apsam_serve.contract.manifest import GRAPH_NAMES, GraphSpec, Precision, open_bundle
 from apsam_serve.errors import OutputExistsError, SignatureError, UnverifiedBuildError
 from apsam_serve.ops.sources import kernel_file
+from apsam_serve.runtime.base import RunnerOptions
 from apsam_serve.runtime.builds import pick
 from apsam_train.checkpoint import Card, save_checkpoint
 from apsam_train.cli import main as train_main
@@ -107,7 +108,7 @@ def test_plans_come_from_the_fp16_graphs_and_count_as_passed_only_where_they_ran
     assert plans.gate.passed == ("not_run" not in reports["rtx-fp16"])
     if not plans.gate.passed:
         with pytest.raises(UnverifiedBuildError, match=r"'rtx-fp16' .*has not passed its gate"):
-            pick(opened, forms=("tensorrt_rtx",))
+            pick(opened, RunnerOptions(), forms=("tensorrt_rtx",))
 
 
 def test_kernels_of_every_architecture_are_listed_and_fit_this_installation(bundle: Path) -> None:

@@ -10,7 +10,8 @@ import pytest
 from apsam_export import export as export_module
 from apsam_export.cli import main, table
 from apsam_export.errors import RangeError
-from apsam_export.gate.parity import Reference, compare
+from apsam_export.gate.parity import compare
+from apsam_export.gate.reference import Reference
 from apsam_export.gate.thresholds import THRESHOLDS
 from apsam_export.request import Request
 from apsam_serve.runtime.fake import FakeRunner

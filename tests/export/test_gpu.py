@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from apsam_export.errors import ParityError
-from apsam_export.gate.parity import Reference, Report, check
-from apsam_export.gate.report import Outcome
+from apsam_export.gate.parity import check
+from apsam_export.gate.reference import Reference
+from apsam_export.gate.report import Outcome, Report
 from apsam_export.gate.run import run_builds
 from apsam_export.request import PlanForm
 from apsam_serve.contract.manifest import Precision, open_bundle

@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from apsam_export.errors import ParityError
-from apsam_export.gate.parity import Reference, check, compare
+from apsam_export.gate.parity import check, compare
+from apsam_export.gate.reference import Reference
 from apsam_export.gate.samples import sample
 from apsam_export.gate.thresholds import THRESHOLDS
 from apsam_export.split import write_graph

@@ -13,7 +13,8 @@ import torch
 from apsam_export import export as export_module
 from apsam_export.errors import ParityError
 from apsam_export.export import export
-from apsam_export.gate.parity import Reference, check, compare
+from apsam_export.gate.parity import check, compare
+from apsam_export.gate.reference import Reference
 from apsam_export.gate.thresholds import THRESHOLDS
 from apsam_export.request import Request
 from apsam_export.split import write_graph

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from apsam_export.gate.page import page
-from apsam_export.gate.parity import Reference, Report, compare
+from apsam_export.gate.parity import compare
 from apsam_export.gate.pictures import PANELS, draw
+from apsam_export.gate.reference import Reference
+from apsam_export.gate.report import Report
 from apsam_export.gate.samples import sample
 from apsam_export.gate.thresholds import THRESHOLDS
 from apsam_serve.runtime.fake import FakeRunner

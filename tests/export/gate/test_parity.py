@@ -12,8 +12,10 @@ import pytest
 from numpy.typing import NDArray
 
 from apsam_export.errors import ParityError
-from apsam_export.gate.parity import Reference, Report, check, compare
+from apsam_export.gate.parity import check, compare
 from apsam_export.gate.record import compare_record, read_record, write_record
+from apsam_export.gate.reference import Reference
+from apsam_export.gate.report import Report
 from apsam_export.gate.samples import KINDS, digest, sample
 from apsam_export.gate.thresholds import THRESHOLDS, Thresholds
 from apsam_serve.contract.manifest import Build, ModelSpec
