@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-gpu lint format proto bench
+.PHONY: setup demo test test-gpu test-reliability test-clients lint format proto bench
 
 setup: $(READY)
 
@@ -23,6 +23,12 @@ test: $(READY)
 test-gpu: $(READY)
 	$(BIN)/python -m pytest -m gpu -rs
 
+test-reliability: $(READY)
+	APSAM_RELIABILITY=full $(BIN)/python -m pytest -s tests/serve/reliability
+
+test-clients: $(READY)
+	$(BIN)/python -m tests.clients
+
 lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -35,7 +41,7 @@ format: $(READY)
 
 proto: $(READY)
 	$(BIN)/python -m grpc_tools.protoc --proto_path=protos --python_out=. --pyi_out=. \
-		--grpc_python_out=. protos/apsam_serve/v1/*.proto
+		--grpc_python_out=. protos/apsam_serve/v1/*.proto protos/apsam_serve/kserve/*.proto
 
 bench: $(READY)
 	$(BIN)/python -m bench.apg

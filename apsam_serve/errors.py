@@ -4,12 +4,21 @@ ApsamError
 ├── InvalidInputError(ValueError)   the caller's input can never work; change it
 │   ├── InvalidImageError           bytes that are no image, or an image over the limits
 │   ├── InvalidPromptError          points, boxes or options that do not fit the image
+│   ├── RequestIdReusedError        a request id came again with another request
 │   └── OutputExistsError           a folder to be written is there already
+├── UnauthenticatedError            the caller has no identity that the server knows
+├── PermissionDeniedError           the caller's identity may not call this method
 ├── HandleGoneError(LookupError)    the encoded image is no longer held; encode it again
+│   └── MaskGoneError               the mask to refine is no longer held; click again
 ├── OverloadedError                 a queue or the store is full; retry after `retry_after_s`
+│   ├── RateLimitedError            this identity calls too often
+│   └── OutOfMemoryError            the device had no room; retry, or serve a smaller model
 ├── DeadlineExceededError           the caller's deadline passed before the work could start
 ├── NotServingError                 the service is loading or draining; use another one
+│   └── AuditFailedError            the audit log cannot be written; free its disk
 ├── ModelFaultError                 the graphs answered what is no number; no mask is trusted
+├── DeviceFaultError                the device failed; the log has its words
+├── AuditBrokenError                an audit log was changed, cut or mixed up
 ├── BundleError                     a bundle is incomplete, changed, or of an unknown format
 │   ├── UnverifiedBuildError        a build that nobody has held to its checkpoint
 │   └── SignatureError              a bundle is not signed, or not by the key that was asked for
@@ -44,18 +53,44 @@ class InvalidPromptError(InvalidInputError):
     reason = "INVALID_PROMPT"
 
 
+class RequestIdReusedError(InvalidInputError):
+    """Raised by `service.replays`; give every new request an id of its own."""
+
+    reason = "REQUEST_ID_REUSED"
+
+
 class OutputExistsError(InvalidInputError):
     """Raised by `contract.folders`; nothing was written."""
 
     reason = "OUTPUT_EXISTS"
 
 
+class UnauthenticatedError(ApsamError):
+    """Raised by `service.identity`; come with a certificate that the server trusts."""
+
+    reason = "UNAUTHENTICATED"
+
+
+class PermissionDeniedError(ApsamError):
+    """Raised by `service.access`; the server's list of permissions does not have this call."""
+
+    reason = "PERMISSION_DENIED"
+
+
 class HandleGoneError(ApsamError, LookupError):
-    """Raised by `engine.store`. `reason` is UNKNOWN, EXPIRED, EVICTED or RELEASED."""
+    """Raised by `engine.store`. `reason` is UNKNOWN, EXPIRED, EVICTED, DELETED, OWNER_LOST (another
+    process, or another life of this one, held it) or MODEL_CHANGED."""
 
     def __init__(self, message: str, *, reason: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class MaskGoneError(HandleGoneError):
+    """Raised by `engine.mask_planes`; the image itself is still held. `reason` is MASK_GONE."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, reason="MASK_GONE")
 
 
 class OverloadedError(ApsamError):
@@ -68,8 +103,20 @@ class OverloadedError(ApsamError):
         self.retry_after_s = retry_after_s
 
 
+class RateLimitedError(OverloadedError):
+    """Raised by `service.access`; nothing was started."""
+
+    reason = "RATE_LIMITED"
+
+
+class OutOfMemoryError(OverloadedError):
+    """Raised by `runtime` and `ops` when the device has no memory left; the call had no effect."""
+
+    reason = "OUT_OF_MEMORY"
+
+
 class DeadlineExceededError(ApsamError):
-    """Raised by `engine.batcher` for a job whose deadline passed while it waited."""
+    """Raised by `engine.batcher` for a call whose deadline passes while it waits."""
 
     reason = "DEADLINE_EXCEEDED"
 
@@ -80,11 +127,30 @@ class NotServingError(ApsamError):
     reason = "NOT_SERVING"
 
 
+class AuditFailedError(NotServingError):
+    """Raised by `service.audit`; what cannot be recorded is not answered."""
+
+    reason = "AUDIT_FAILED"
+
+
 class ModelFaultError(ApsamError):
-    """Raised by `engine.compute` for NaN or infinity; check the bundle and its precision. Remote
-    callers get an incident number, like for every fault of a server."""
+    """Raised by `engine.compute` for NaN or infinity; check the bundle and its precision."""
 
     reason = "MODEL_FAULT"
+
+
+class DeviceFaultError(ApsamError):
+    """Raised by `runtime` and `ops` when the device fails at work; the engine then tries by
+    itself, and the service says NOT_SERVING where that fails too."""
+
+    reason = "DEVICE_FAULT"
+
+
+class AuditBrokenError(ApsamError):
+    """Raised by `service.audit_chain` for a log that is no longer what was written; the message names the
+    line."""
+
+    reason = "AUDIT_BROKEN"
 
 
 class BundleError(ApsamError):

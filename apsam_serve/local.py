@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 
 from apsam_serve.contract import manifest
 from apsam_serve.contract.apg import ApgConfig
+from apsam_serve.contract.inputs import Pixels
+from apsam_serve.contract.manifest import ModelSpec
 from apsam_serve.contract.preprocess import LetterBox, letterbox
 from apsam_serve.contract.prompts import Prompt, check_prompts, to_decoder
 from apsam_serve.contract.segmenter import Segmentation, StrategyName
-from apsam_serve.engine import compute
+from apsam_serve.engine.compute import Encoded, Question
+from apsam_serve.engine.host_compute import HostCompute
 from apsam_serve.errors import HandleGoneError
 from apsam_serve.runtime.base import Runner, RunnerOptions, load
 
@@ -33,12 +36,13 @@ class LocalSegmenter:
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
+        self._compute = HostCompute(runner)
 
     def encode(self, image: NDArray[np.uint8]) -> LocalImage:
         """Encode an RGB image uint8 [H, W, 3]. Raises InvalidImageError."""
-        pixels, frame = letterbox(image, side=self._runner.model.side)
-        (encoded,) = compute.encode_frames(self._runner, [pixels])
-        return LocalImage(self._runner, encoded, frame)
+        boxed, frame = letterbox(image, side=self._runner.model.side)
+        (encoded,) = self._compute.encode([Pixels(image=boxed, energy=boxed)])
+        return LocalImage(self._runner.model, self._compute, encoded, frame)
 
     def close(self) -> None:
         """Free the graphs."""
@@ -48,9 +52,12 @@ class LocalSegmenter:
 class LocalImage:
     """Implements `contract.segmenter.EncodedImage`."""
 
-    def __init__(self, runner: Runner, encoded: compute.Encoded, frame: LetterBox) -> None:
-        self._runner = runner
-        self._encoded: compute.Encoded | None = encoded
+    def __init__(
+        self, model: ModelSpec, compute: HostCompute, encoded: Encoded, frame: LetterBox
+    ) -> None:
+        self._model = model
+        self._compute = compute
+        self._encoded: Encoded | None = encoded
         self._frame = frame
 
     @property
@@ -73,17 +80,19 @@ class LocalImage:
         """Answer each prompt, in order. Raises InvalidPromptError, or HandleGoneError after
         `release`."""
         if self._encoded is None:
-            raise HandleGoneError("image was released; encode it again", reason="RELEASED")
+            raise HandleGoneError("image was released; encode it again", reason="DELETED")
         check_prompts(prompts, height=self.height, width=self.width)
-        question = compute.Question(
+        question = Question(
             encoded=self._encoded,
             frame=self._frame,
             prompts=[to_decoder(prompt, self._frame) for prompt in prompts],
+            refine=[None] * len(prompts),
+            keep=[None] * len(prompts),
             strategy=strategy,
             apg=apg or ApgConfig(),
         )
-        (answers,), timings = compute.answer(self._runner, [question])
-        names = self._runner.model.categories
+        (answers,), timings = self._compute.answer([question])
+        names = self._model.categories
         return [answer.segmentation(self._frame, timings, categories=names) for answer in answers]
 
     def release(self) -> None:

@@ -17,7 +17,7 @@ from apsam_serve.ops.cuda import describe_gpu, load_cuda
 from apsam_serve.ops.plans import Declared, declared, load_library, started
 from apsam_serve.runtime import signature
 
-FLAGS = ("strongly typed", "no TF32")
+FLAGS = ("strongly typed", "no TF32", "memory of the caller's (RTX)")
 """What a graph declares FP32 is computed in FP32, and nothing else is chosen by the compiler."""
 _ALWAYS_TYPED: dict[PlanForm, int] = {"tensorrt": 11, "tensorrt_rtx": 2}
 """First major version whose networks are strongly typed without being asked; every release 1 of
@@ -103,6 +103,9 @@ class Compiler:
     def _config(self, builder: Any) -> Any:
         config = builder.create_builder_config()
         config.clear_flag(self.library.BuilderFlag.TF32)
+        if self.form == "tensorrt_rtx":
+            # Or its plans cannot be recorded as CUDA graphs.
+            config.set_flag(self.library.BuilderFlag.REQUIRE_USER_ALLOCATION)
         names = self.target.get("compute_capabilities", [])
         if names:
             config.num_compute_capabilities = len(names)

@@ -5,7 +5,8 @@ Up-scaling is one bilinear step from the low-resolution grid straight to the ima
 pixels whose logit is next to zero. Like SAM's, this step uses the real logits of the cells beyond
 the letter-box for the last half cell of the image, and repeats the border cells of the grid.
 
-Travel forms: COCO's compressed RLE (byte-identical to pycocotools), zlib-packed bits, 1-bit PNG.
+Travel forms: COCO's compressed RLE (byte-identical to pycocotools), zlib-packed bits, 1-bit PNG;
+outlines stand in `contract/polygons`.
 """
 
 from __future__ import annotations
@@ -119,7 +120,7 @@ def _lerp(
 
 def encode_rle(mask: Mask) -> Rle:
     """Mask bool [H, W] to COCO's compressed RLE."""
-    _check_mask(mask)
+    check_mask(mask)
     height, width = mask.shape
     edges = _run_edges(mask)
     runs = np.diff(edges, prepend=0, append=height * width)
@@ -134,7 +135,7 @@ def decode_rle(rle: Rle) -> Mask:
     Raises InvalidInputError for sizes over `MAX_PIXELS`, foreign characters, negative runs and
     runs that do not add up to height x width.
     """
-    _check_size(rle.height, rle.width)
+    check_size(rle.height, rle.width)
     num_pixels = rle.height * rle.width
     runs = _from_characters(rle.counts)
     wrong = runs[(runs < 0) | (runs > num_pixels)]
@@ -217,13 +218,13 @@ def _from_characters(counts: str) -> Ints:
 
 def pack_bits(mask: Mask) -> bytes:
     """Mask bool [H, W] to zlib-compressed bits, row-major, first pixel in the highest bit."""
-    _check_mask(mask)
+    check_mask(mask)
     return zlib.compress(np.packbits(mask).tobytes(), 1)
 
 
 def unpack_bits(data: bytes, *, height: int, width: int) -> Mask:
     """The mask bool [H, W] that `pack_bits` wrote. Raises InvalidInputError for other bytes."""
-    _check_size(height, width)
+    check_size(height, width)
     num_bytes = (height * width + 7) // 8
     stream = zlib.decompressobj()
     try:
@@ -241,7 +242,7 @@ def unpack_bits(data: bytes, *, height: int, width: int) -> Mask:
 
 def encode_png(mask: Mask) -> bytes:
     """Mask bool [H, W] to a black and white PNG of 1 bit per pixel."""
-    _check_mask(mask)
+    check_mask(mask)
     done, data = cv2.imencode(".png", mask.astype(np.uint8) * 255, [cv2.IMWRITE_PNG_BILEVEL, 1])
     assert done
     return bytes(data)
@@ -269,8 +270,8 @@ def dice(a: Mask, b: Mask) -> float:
 
 def _overlap(a: Mask, b: Mask) -> tuple[int, int]:
     """(pixels of the intersection, pixels of the union)."""
-    _check_mask(a)
-    _check_mask(b)
+    check_mask(a)
+    check_mask(b)
     if a.shape != b.shape:
         raise InvalidInputError(
             f"masks have shapes {list(a.shape)} and {list(b.shape)}; compare masks of one image"
@@ -278,15 +279,16 @@ def _overlap(a: Mask, b: Mask) -> tuple[int, int]:
     return int(np.count_nonzero(a & b)), int(np.count_nonzero(a | b))
 
 
-def _check_mask(mask: Mask) -> None:
+def check_mask(mask: Mask) -> None:
+    """Raise InvalidInputError unless `mask` is bool [H, W] with at least one pixel."""
     if mask.dtype != np.bool_ or mask.ndim != 2 or mask.size == 0:
         raise InvalidInputError(
             f"mask is {mask.dtype} {list(mask.shape)}; expected bool [H, W] with at least one pixel"
         )
 
 
-def _check_size(height: int, width: int) -> None:
-    """Refuse sizes that a few bytes could turn into gigabytes."""
+def check_size(height: int, width: int) -> None:
+    """Refuse sizes that a few bytes could turn into gigabytes: InvalidInputError."""
     if height < 1 or width < 1 or height * width > MAX_PIXELS:
         raise InvalidInputError(
             f"mask is {width} x {height} pixels; expected 1 to {MAX_PIXELS} pixels"

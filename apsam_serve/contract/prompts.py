@@ -54,12 +54,15 @@ class Box:
 class Prompt:
     """What a person says about one object: at least one point or a box.
 
-    mask_logits: low-resolution logits float32 [L, L] of an earlier answer, to refine it.
+    To refine an earlier answer about the same image, give its low-resolution mask with all points
+    of the object: mask_logits, float32 [L, L], in process; mask_id, `Segmentation.mask_id`, where
+    the mask is held by a server.
     """
 
     points: tuple[Point, ...] = ()
     box: Box | None = None
     mask_logits: NDArray[np.float32] | None = None
+    mask_id: str = ""
 
     @classmethod
     def click(cls, x: float, y: float) -> Prompt:

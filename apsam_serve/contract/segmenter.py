@@ -24,7 +24,8 @@ class Segmentation:
     category: one of the bundle's names, None for no contraband or from a model without a category
     head; category_probability: of that class, no contraband being one too, in (0, 1]; None from a
     model without that head;
-    low_res_logits: float32 [L, L], to refine; None where it stays on a server;
+    low_res_logits: float32 [L, L], to refine; None where it stays on a server, which names it
+    mask_id ("" where it is not kept);
     timings_s: seconds by stage.
     """
 
@@ -35,6 +36,7 @@ class Segmentation:
     category: str | None = None
     category_probability: float | None = None
     low_res_logits: NDArray[np.float32] | None = None
+    mask_id: str = ""
     timings_s: Mapping[str, float] = field(default_factory=dict)
 
 

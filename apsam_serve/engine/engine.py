@@ -1,83 +1,131 @@
-"""The engine's face: encode, segment, release, as coroutines of one event loop.
+"""The engine's face: what a service asks of it, as coroutines of one event loop.
 
 Images are decoded and masks are packed on thread pools, graphs run on the worker's thread; the loop
-itself, which alone touches the store, never waits for any of them.
+itself, which alone touches the store, never waits for any of them. A coroutine runs to its end,
+whatever becomes of its caller: who stops waiting says so in `Call.gone`, and does not cancel it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
-from typing import TypeVar
-
-import numpy as np
 
 from apsam_serve.contract.apg import ApgConfig
-from apsam_serve.contract.preprocess import LetterBox
-from apsam_serve.contract.prompts import Prompt, check_prompts, to_decoder
+from apsam_serve.contract.inputs import ImageInput
+from apsam_serve.contract.prompts import Prompt
 from apsam_serve.contract.segmenter import StrategyName
-from apsam_serve.engine import compute, host
+from apsam_serve.engine import host
 from apsam_serve.engine.batcher import Batcher, Kind, Limits
-from apsam_serve.engine.compute import Encoded, Question
-from apsam_serve.engine.replies import EncodeReply, Pack, SegmentReply, Timings, added
-from apsam_serve.engine.store import Lease, Store
-from apsam_serve.engine.worker import AnyJob, ClickJob, EncodeJob, Worker
-from apsam_serve.errors import NotServingError
-from apsam_serve.prompting.base import Answer
+from apsam_serve.engine.calls import Call
+from apsam_serve.engine.pipeline import Answered, Asking, Held, Pipeline
+from apsam_serve.engine.proposals import ProposeOptions, peaks
+from apsam_serve.engine.pulse import Pulse
+from apsam_serve.engine.replies import (
+    CreateReply,
+    Embedding,
+    LoadedModel,
+    Pack,
+    ProposeReply,
+    SegmentReply,
+    Timings,
+    added,
+)
+from apsam_serve.engine.store import Entry, Reservation, Store
+from apsam_serve.engine.versions import Version, Versions, require_room
+from apsam_serve.engine.warm_up import warm_up
+from apsam_serve.engine.worker import AnyJob, Worker
+from apsam_serve.errors import ApsamError, InvalidInputError, InvalidPromptError, NotServingError
 from apsam_serve.runtime.base import Runner
 
-T = TypeVar("T")
 _SWEEP_S = 1.0
 _DRAIN_POLL_S = 0.01
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Held:
-    """What the store holds: an encoded image and where it lies in its frame."""
-
-    encoded: Encoded
-    frame: LetterBox
+_STUCK_S = 60.0
+"""No batch takes that long on a device that works."""
+_log = logging.getLogger("apsam_serve.engine")
 
 
 class Engine:
-    """Nothing is touched before `open`; from `drain` on, new calls are refused."""
+    """Nothing is touched before `open`; from `drain` on, new calls are refused.
+
+    observe: told of every batch (class, jobs, seconds each was queued), on the worker's thread.
+    """
 
     def __init__(
         self,
-        runner: Runner,
         *,
         store: Store[Held],
         limits: Limits,
         host_threads: int,
         max_pixels: int,
+        masks_per_image: int = 0,
+        max_ttl_s: float = 3600.0,
     ) -> None:
         self.store = store
+        self.store.removed = Held.forget
+        self.server_id = store.server_id
         self.batcher: Batcher[AnyJob] = Batcher(limits)
-        self.build = runner.build
-        self._model = runner.model
-        self._held_bytes = compute.encoded_bytes(runner.model, self.build.precision)
-        self._max_pixels = max_pixels
-        self._worker = Worker(runner, self.batcher)
-        # Two pools: a click's mask must not wait behind other stations' large images.
-        self._images = ThreadPoolExecutor(host_threads, thread_name_prefix="apsam-images")
-        self._masks = ThreadPoolExecutor(host_threads, thread_name_prefix="apsam-masks")
+        self.observe: Callable[[str, int, Sequence[float]], None] | None = None
+        self._pulse = Pulse()
+        self._versions = Versions()
+        self._worker = Worker(self.batcher, self._on_batch)
+        self._pipeline = Pipeline(
+            self._worker,
+            threads=host_threads,
+            max_pixels=max_pixels,
+            masks_per_image=masks_per_image,
+        )
+        self._masks_per_image = masks_per_image
+        self._max_ttl_s = max_ttl_s
         self._refusal = "the engine is loading; retry later"
+        self._switching = asyncio.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._sweeper: asyncio.Task[None] | None = None
 
-    async def open(self) -> None:
-        """Load the graphs, then encode and click once, so that the first caller finds it warm.
+    @property
+    def faults(self) -> Counter[str]:
+        """Reason -> times that the device or the model failed."""
+        return self._pulse.faults
+
+    def on_health(self, listener: Callable[[bool], None]) -> None:
+        """Be told when the device no longer works (False), and when it does again (True)."""
+        self._pulse.listen(listener)
+
+    async def open(self, runner: Runner, digest: str) -> None:
+        """Load the first model, then encode and click, so that the first caller finds it warm.
 
         Raises BundleError or BackendUnavailableError.
         """
-        await asyncio.to_thread(self._worker.open)
-        await self._warm_up()
+        self._loop = asyncio.get_running_loop()
+        self._worker.open()
+        await self.switch(runner, digest)
         self._sweeper = asyncio.create_task(self._sweep())
         self._refusal = ""
+
+    async def switch(self, runner: Runner, digest: str) -> None:
+        """Load another model beside the current one, warm it up, then send new images to it. Images
+        that are held stay with the model that encoded them; it goes when the last of them does.
+
+        Raises BundleError or BackendUnavailableError, and then nothing has changed.
+        """
+        async with self._switching:
+            version = self._versions.find(digest)
+            if version is None:
+                opening = partial(Version.open, runner, digest, num_masks=self._masks_per_image)
+                version = await asyncio.to_thread(opening)
+                try:
+                    require_room(version, self.store.budget_bytes)
+                    await warm_up(version, self._pipeline)
+                except BaseException:
+                    await asyncio.to_thread(version.close)
+                    raise
+            self._versions.make_current(version)
+            for old in self._versions.surplus():
+                self.store.drop(old.digest)
 
     async def drain(self, *, grace_s: float) -> None:
         """Refuse new calls from now on; return when the others are answered or the grace ends."""
@@ -92,164 +140,242 @@ class Engine:
         if self._sweeper is not None:
             self._sweeper.cancel()
         await asyncio.to_thread(self._worker.close)
-        for pool in (self._images, self._masks):
-            pool.shutdown(wait=False, cancel_futures=True)
+        self._pipeline.close()
+        for version in self._versions:
+            await asyncio.to_thread(version.close)
 
-    async def encode(self, data: bytes, *, deadline_s: float | None = None) -> EncodeReply:
-        """Encode an image file and hold it. deadline_s: on the clock of time.monotonic.
+    def models(self) -> list[LoadedModel]:
+        """What is loaded, the current model first."""
+        versions = list(self._versions)[::-1]
+        return [
+            LoadedModel(
+                digest=version.digest,
+                preset=version.model.preset,
+                form=version.build.form,
+                precision=version.build.precision,
+                verified=version.build.gate.passed,
+                categories=version.model.categories,
+                current=version is versions[0],
+                num_embeddings=self.store.count(version.digest),
+            )
+            for version in versions
+        ]
 
-        Raises InvalidImageError, OverloadedError, DeadlineExceededError or NotServingError.
+    async def create(
+        self, image: ImageInput, call: Call, *, ttl_s: float | None = None
+    ) -> CreateReply:
+        """Encode an image and hold it.
+
+        Raises InvalidInputError, InvalidImageError, OverloadedError, DeadlineExceededError,
+        NotServingError, ModelFaultError or DeviceFaultError.
         """
-        with self._admitted(Kind.ENCODE):
-            handle, frame, timings = await self._encode(data, deadline_s)
-        return EncodeReply(
-            handle=handle,
-            height=frame.height,
-            width=frame.width,
-            ttl_s=self.store.ttl_s,
-            held_bytes=self._held_bytes,
-            timings_s=timings,
-        )
+        self._check_ttl(ttl_s)
+        with (
+            self._admitted(Kind.ENCODE, call),
+            self._versions.use() as version,
+            self._reserved(version) as reservation,
+        ):
+            held, timings = await self._pipeline.encode(version, image, call)
+            handle = self.store.commit(
+                reservation, held, owner=call.owner, group=version.digest, ttl_s=ttl_s
+            )
+        embedding = self._embedding(handle, self.store.get(handle, call.owner))
+        return CreateReply(embedding=embedding, timings_s=timings)
+
+    def get(self, handle: str, call: Call) -> Embedding:
+        """What is known of a held image. Raises HandleGoneError."""
+        return self._embedding(handle, self.store.get(handle, call.owner))
+
+    def renew(self, handle: str, call: Call, *, ttl_s: float | None = None) -> Embedding:
+        """Start its time to live again, or another one. Raises HandleGoneError."""
+        self._check_ttl(ttl_s)
+        return self._embedding(handle, self.store.renew(handle, call.owner, ttl_s))
+
+    def delete(self, handle: str, call: Call) -> bool:
+        """Forget a held image. False when it was gone already."""
+        return self.store.delete(handle, call.owner)
 
     async def segment(
         self,
-        source: str | bytes,
+        source: str | ImageInput,
         prompts: Sequence[Prompt],
+        call: Call,
         *,
         strategy: StrategyName,
         apg: ApgConfig,
         pack: Pack,
-        deadline_s: float | None = None,
     ) -> SegmentReply:
-        """Answer prompts about a handle, or about an image file, which is not held afterwards.
+        """Answer prompts about a handle, or about an image, which is not held afterwards.
 
-        Raises what `encode` raises, InvalidPromptError and HandleGoneError.
+        Raises what `create` raises, InvalidPromptError and HandleGoneError.
         """
-        ask = partial(self._ask, prompts=prompts, strategy=strategy, apg=apg, deadline_s=deadline_s)
-        if isinstance(source, str):
-            with self._admitted(Kind.CLICK):
-                return await self._reply(*await ask(source), pack, {}, held=True)
-        with self._admitted(Kind.ENCODE):
-            handle, _, timings = await self._encode(source, deadline_s, prompts)
-            try:
-                answered = await ask(handle)
-            finally:
-                self.store.release(handle)
-            return await self._reply(*answered, pack, timings, held=False)
-
-    def release(self, handle: str) -> bool:
-        """Forget a handle. False when it was gone already."""
-        return self.store.release(handle)
-
-    async def _encode(
-        self, data: bytes, deadline_s: float | None, prompts: Sequence[Prompt] | None = None
-    ) -> tuple[str, LetterBox, Timings]:
-        with ExitStack() as on_error:
-            reservation = self.store.reserve(self._held_bytes)
-            on_error.callback(self.store.cancel, reservation)
-            load = partial(
-                host.load_image,
-                data,
-                max_pixels=self._max_pixels,
-                side=self._model.side,
-                prompts=prompts,
+        async with self._image(source, call, prompts) as (held, before, ttl_s):
+            asking = Asking(strategy=strategy, apg=apg)
+            keep = ttl_s is not None
+            answered = await self._pipeline.ask(held, prompts, call, asking, keep=keep)
+            work = partial(
+                host.pack_answers,
+                answered.answers,
+                answered.mask_ids,
+                held.frame,
+                pack,
+                categories=held.version.model.categories,
             )
-            pixels, frame, loaded = await _in_pool(self._images, load)
-            job = EncodeJob(frame=pixels, deadline_s=deadline_s)
-            encoded, ran = await self._on_device(job, job.future, on_error)
-            on_error.pop_all()
-            handle = self.store.commit(reservation, Held(encoded=encoded, frame=frame))
-        return handle, frame, added(loaded, ran)
-
-    async def _ask(
-        self,
-        handle: str,
-        *,
-        prompts: Sequence[Prompt],
-        strategy: StrategyName,
-        apg: ApgConfig,
-        deadline_s: float | None,
-    ) -> tuple[list[Answer], LetterBox, Timings]:
-        with ExitStack() as afterwards:
-            lease: Lease[Held] = self.store.lease(handle)
-            afterwards.callback(self.store.end_lease, lease)
-            frame = lease.payload.frame
-            check_prompts(prompts, height=frame.height, width=frame.width)
-            question = Question(
-                encoded=lease.payload.encoded,
-                frame=frame,
-                prompts=[to_decoder(prompt, frame) for prompt in prompts],
-                strategy=strategy,
-                apg=apg,
-            )
-            job = ClickJob(question=question, deadline_s=deadline_s)
-            answers, ran = await self._on_device(job, job.future, afterwards)
-        return answers, frame, ran
-
-    async def _reply(
-        self,
-        answers: Sequence[Answer],
-        frame: LetterBox,
-        ran: Timings,
-        pack: Pack,
-        before: Timings,
-        *,
-        held: bool,
-    ) -> SegmentReply:
-        names = self._model.categories
-        finish = partial(host.pack_answers, answers, frame, pack, categories=names)
-        segmentations, finished = await _in_pool(self._masks, finish)
+            segmentations, packed = await self._pipeline.pack(work)
         return SegmentReply(
             segmentations=segmentations,
-            height=frame.height,
-            width=frame.width,
-            ttl_s=self.store.ttl_s if held else None,
-            timings_s=added(before, ran, finished),
+            height=held.frame.height,
+            width=held.frame.width,
+            model_digest=held.version.digest,
+            image_digest=held.image_digest,
+            expires_s=None if ttl_s is None else time.time() + ttl_s,
+            timings_s=added(before, answered.timings_s, packed),
         )
 
+    async def propose(
+        self,
+        source: str | ImageInput,
+        call: Call,
+        *,
+        options: ProposeOptions,
+        strategy: StrategyName,
+        apg: ApgConfig,
+        pack: Pack,
+    ) -> ProposeReply:
+        """Find objects in a held image, or in one that is sent along, without a click.
+
+        Raises what `segment` raises.
+        """
+        async with self._image(source, call, ()) as (held, before, ttl_s):
+            found = peaks(held.encoded.attention, held.frame, max_peaks=options.num_candidates)
+            prompts = [Prompt(points=(peak.click,)) for peak in found]
+            asking = Asking(strategy=strategy, apg=apg)
+            answered = Answered(answers=(), mask_ids=())
+            if prompts:
+                answered = await self._pipeline.ask(held, prompts, call, asking, keep=False)
+            work = partial(
+                host.pack_proposals,
+                found,
+                answered.answers,
+                held.frame,
+                pack,
+                options,
+                categories=held.version.model.categories,
+            )
+            proposals, packed = await self._pipeline.pack(work)
+        return ProposeReply(
+            proposals=proposals,
+            height=held.frame.height,
+            width=held.frame.width,
+            model_digest=held.version.digest,
+            image_digest=held.image_digest,
+            expires_s=None if ttl_s is None else time.time() + ttl_s,
+            timings_s=added(before, answered.timings_s, packed),
+        )
+
+    @asynccontextmanager
+    async def _image(
+        self, source: str | ImageInput, call: Call, prompts: Sequence[Prompt]
+    ) -> AsyncIterator[tuple[Held, Timings, float | None]]:
+        """The image to ask about, seconds spent on it, and the life of its handle, None for an
+        image that was sent along, which is forgotten after the block."""
+        if isinstance(source, str):
+            with self._admitted(Kind.CLICK, call):
+                ttl_s = self.store.get(source, call.owner).ttl_s
+                lease = self.store.lease(source, call.owner)
+                try:
+                    with self._versions.use(lease.payload.version.digest):
+                        yield lease.payload, {}, ttl_s
+                finally:
+                    self.store.end_lease(lease)
+            return
+        if any(prompt.mask_id for prompt in prompts):
+            raise InvalidPromptError("an image sent along has no mask_id to refine; give a handle")
+        with (
+            self._admitted(Kind.ENCODE, call),
+            self._versions.use() as version,
+            self._reserved(version),
+        ):
+            held, timings = await self._pipeline.encode(version, source, call, prompts)
+            try:
+                yield held, timings, None
+            finally:
+                held.forget()
+
     @contextmanager
-    def _admitted(self, kind: Kind) -> Iterator[None]:
+    def _admitted(self, kind: Kind, call: Call) -> Iterator[None]:
         if self._refusal:
             raise NotServingError(self._refusal)
-        self.batcher.admit(kind)
+        self.batcher.admit(kind, now_s=time.monotonic(), deadline_s=call.deadline_s)
         try:
             yield
         finally:
             self.batcher.leave(kind)
 
-    async def _on_device(self, job: AnyJob, future: Future[T], cleanup: ExitStack) -> T:
-        """Run a job. A caller that is cancelled while the device works leaves at once; `cleanup`
-        is then taken from it and done when the device is."""
-        self._worker.push(job)
+    @contextmanager
+    def _reserved(self, version: Version) -> Iterator[Reservation]:
+        """Room for an image of that model, given back after the block unless it was committed."""
+        reservation = self.store.reserve(version.compute.held_bytes)
         try:
-            return await asyncio.wrap_future(future)
-        except asyncio.CancelledError:
-            if not future.cancel():
-                loop, later = asyncio.get_running_loop(), cleanup.pop_all()
-                future.add_done_callback(lambda _: loop.call_soon_threadsafe(later.close))
-            raise
+            yield reservation
+        finally:
+            self.store.cancel(reservation)
 
-    async def _warm_up(self) -> None:
-        """One encode and one click of each strategy on an empty frame, beside the store."""
-        side = self._model.side
-        box = LetterBox.fit(height=side, width=side, side=side)
-        encode = EncodeJob(frame=np.zeros((side, side, 3), np.uint8), deadline_s=None)
-        encoded, _ = await self._on_device(encode, encode.future, ExitStack())
-        prompts = [to_decoder(Prompt.click(side / 2, side / 2), box)]
-        strategies: tuple[StrategyName, ...] = ("direct", "apg")
-        for strategy in strategies:
-            question = Question(
-                encoded=encoded, frame=box, prompts=prompts, strategy=strategy, apg=ApgConfig()
+    def _check_ttl(self, ttl_s: float | None) -> None:
+        if ttl_s is not None and not 0 < ttl_s <= self._max_ttl_s:
+            raise InvalidInputError(
+                f"ttl is {ttl_s} s; give above 0, and at most {self._max_ttl_s} s"
             )
-            click = ClickJob(question=question, deadline_s=None)
-            await self._on_device(click, click.future, ExitStack())
+
+    def _embedding(self, handle: str, entry: Entry[Held]) -> Embedding:
+        # The store's clock has no date.
+        epoch_s = time.time() - time.monotonic()
+        held = entry.payload
+        return Embedding(
+            handle=handle,
+            height=held.frame.height,
+            width=held.frame.width,
+            created_s=epoch_s + entry.created_s,
+            expires_s=epoch_s + entry.expires_s,
+            ttl_s=entry.ttl_s,
+            held_bytes=entry.num_bytes,
+            owner=entry.owner,
+            model_digest=held.version.digest,
+            image_digest=held.image_digest,
+        )
+
+    def _on_batch(
+        self, kind: Kind, queued_s: Sequence[float], faults: Sequence[BaseException]
+    ) -> None:
+        if self.observe is not None:
+            self.observe(kind.value, len(queued_s), queued_s)
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._pulse.note, faults)
 
     async def _sweep(self) -> None:
-        """Give expired memory back even when nobody calls."""
+        """Give expired memory back even when nobody calls, close models that are used no more, and
+        see whether a broken device works again."""
         while True:
             await asyncio.sleep(_SWEEP_S)
             self.store.expire()
+            for version in self._versions:
+                used = version.num_users or self.store.count(version.digest)
+                if version is not self._versions.current and not used:
+                    self._versions.remove(version)
+                    await asyncio.to_thread(version.close)
+            if self._pulse.suspected or self.batcher.running_s(time.monotonic()) > _STUCK_S:
+                self._pulse.tried(await self._works())
 
-
-async def _in_pool(pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
-    return await asyncio.get_running_loop().run_in_executor(pool, work)
+    async def _works(self) -> bool:
+        """Whether the current model answers on an empty image."""
+        with self._versions.use() as version:
+            try:
+                async with asyncio.timeout(_STUCK_S):
+                    await warm_up(version, self._pipeline)
+            except (ApsamError, TimeoutError) as error:
+                _log.error("the device does not work: %s", error)
+                return False
+            except Exception:
+                _log.exception("the device does not work")
+                return False
+        return True

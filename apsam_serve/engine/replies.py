@@ -1,4 +1,4 @@
-"""What the engine answers."""
+"""What the engine answers: contract values and packed masks, no protocol messages."""
 
 from __future__ import annotations
 
@@ -13,43 +13,95 @@ from apsam_serve.contract.prompts import Point
 Timings = Mapping[str, float]
 """Seconds by stage: queue, image, encode, decode_1, points, decode_2, mask, serialise."""
 Pack = Callable[[NDArray[np.bool_]], bytes]
-"""Turns a mask bool [H, W] into the bytes of a reply."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncodeReply:
-    """height, width: image pixels; ttl_s: seconds from now until the unused handle expires;
-    held_bytes: memory that it takes."""
+class Embedding:
+    """A held image. height, width: image pixels; created_s, expires_s: seconds since the epoch;
+    held_bytes: memory that it takes; digests: SHA-256, hexadecimal."""
 
     handle: str
     height: int
     width: int
+    created_s: float
+    expires_s: float
     ttl_s: float
     held_bytes: int
+    owner: str
+    model_digest: str
+    image_digest: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreateReply:
+    """A new held image and where the time went."""
+
+    embedding: Embedding
     timings_s: Timings
 
 
 @dataclass(frozen=True, kw_only=True)
 class PackedSegmentation:
-    """data: the packed mask; the rest as in `contract.segmenter.Segmentation`."""
+    """data: the packed mask; area: its pixels; the rest as in `contract.segmenter.Segmentation`."""
 
     data: bytes
+    area: int
     score: float
     points: tuple[Point, ...]
     branch: str
     category: str | None
     category_probability: float | None
+    mask_id: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentReply:
-    """One segmentation per prompt; ttl_s: as in EncodeReply, None when nothing is held."""
+    """One segmentation per prompt; expires_s: of the handle, None when nothing is held;
+    image_digest: of the image that was segmented."""
 
     segmentations: Sequence[PackedSegmentation]
     height: int
     width: int
-    ttl_s: float | None
+    model_digest: str
+    image_digest: str
+    expires_s: float | None
     timings_s: Timings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """click: the attention's peak in image pixels; attention: over that at the strongest peak."""
+
+    click: Point
+    attention: float
+    segmentation: PackedSegmentation
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProposeReply:
+    """The strongest peak first; the rest as in SegmentReply."""
+
+    proposals: Sequence[Proposal]
+    height: int
+    width: int
+    model_digest: str
+    image_digest: str
+    expires_s: float | None
+    timings_s: Timings
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """A model that answers; current: new images are encoded with it."""
+
+    digest: str
+    preset: str
+    form: str
+    precision: str
+    verified: bool
+    categories: tuple[str, ...]
+    current: bool
+    num_embeddings: int
 
 
 def added(*parts: Timings) -> Timings:

@@ -1,48 +1,70 @@
-"""Executes: the one thread that owns the runner."""
+"""Executes: the one thread that uses the device."""
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from apsam_serve.engine import compute
+from apsam_serve.contract.inputs import Pixels
 from apsam_serve.engine.batcher import Batch, Batcher, Kind
-from apsam_serve.engine.compute import Encoded, Question
+from apsam_serve.engine.calls import Call
+from apsam_serve.engine.compute import Compute, Encoded, Question
 from apsam_serve.engine.replies import Timings, added
-from apsam_serve.errors import DeadlineExceededError, NotServingError
+from apsam_serve.errors import (
+    DeadlineExceededError,
+    ModelFaultError,
+    NotServingError,
+    OutOfMemoryError,
+)
 from apsam_serve.prompting.base import Answer
-from apsam_serve.runtime.base import Runner
+
+Observe = Callable[[Kind, Sequence[float], Sequence[BaseException]], None]
+"""observe(kind, seconds that each job of a batch was queued, what failed), on its own thread."""
+Result = tuple[Any, Timings] | BaseException
+_log = logging.getLogger("apsam_serve.engine")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class EncodeJob:
-    """One letter-boxed frame uint8 [S, S, 3]. The future yields (Encoded, seconds by stage)."""
+class Job:
+    """Work for one call with one model; group: the model's digest."""
 
-    frame: NDArray[np.uint8]
-    deadline_s: float | None
+    call: Call
+    compute: Compute
+    group: str
     pushed_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def station(self) -> str:
+        return self.call.station
+
+    @property
+    def deadline_s(self) -> float | None:
+        return self.call.deadline_s
+
+    def gone(self) -> bool:
+        return self.call.gone
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EncodeJob(Job):
+    """One image, letter-boxed: [S, S, 3]. The future yields (Encoded, seconds by stage)."""
+
+    pixels: Pixels
     future: Future[tuple[Encoded, Timings]] = field(default_factory=Future)
     kind: Kind = Kind.ENCODE
     size: int = 1
 
-    def cancelled(self) -> bool:
-        return self.future.cancelled()
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ClickJob:
+class ClickJob(Job):
     """Prompts about one image. The future yields (answers, seconds by stage)."""
 
     question: Question
-    deadline_s: float | None
-    pushed_s: float = field(default_factory=time.monotonic)
     future: Future[tuple[list[Answer], Timings]] = field(default_factory=Future)
     kind: Kind = Kind.CLICK
 
@@ -50,31 +72,23 @@ class ClickJob:
     def size(self) -> int:
         return len(self.question.prompts)
 
-    def cancelled(self) -> bool:
-        return self.future.cancelled()
-
 
 AnyJob = EncodeJob | ClickJob
 
 
 class Worker:
-    """Opens the runner, runs batches until it is closed, closes the runner; all on its thread.
+    """Runs batches until it is closed. A job that has started runs to its end."""
 
-    A cancelled future is never started; one that has started runs to its end.
-    """
-
-    def __init__(self, runner: Runner, batcher: Batcher[AnyJob]) -> None:
-        self._runner = runner
+    def __init__(self, batcher: Batcher[AnyJob], observe: Observe) -> None:
         self._batcher = batcher
+        self._observe = observe
         self._wake = threading.Condition()
         self._closing = False
-        self._opened: Future[None] = Future()
         self._thread = threading.Thread(target=self._main, name="apsam-device", daemon=True)
 
     def open(self) -> None:
-        """Start the thread and wait until the runner is open; raises what the runner raises."""
+        """Start the thread."""
         self._thread.start()
-        self._opened.result()
 
     def push(self, job: AnyJob) -> None:
         """Queue a job; its future answers. Fails it at once when the worker closes."""
@@ -86,7 +100,7 @@ class Worker:
             self._wake.notify()
 
     def close(self) -> None:
-        """Finish the batch that runs, fail what is queued, close the runner."""
+        """Finish the batch that runs, fail what is queued."""
         with self._wake:
             self._closing = True
             self._wake.notify()
@@ -95,25 +109,14 @@ class Worker:
 
     def _main(self) -> None:
         try:
-            self._runner.open()
-        except BaseException as error:
-            self._opened.set_exception(error)
-            return
-        self._opened.set_result(None)
-        try:
             while (batch := self._wait()) is not None:
                 self._run(batch)
         finally:
-            self._fail_queued()
-            self._runner.close()
-
-    def _fail_queued(self) -> None:
-        """However the loop ended, nobody may wait for ever."""
-        with self._wake:
-            self._closing = True
-            queued = self._batcher.drain()
-        error = NotServingError("the engine closed before this work started; use another one")
-        _fail(queued, error)
+            with self._wake:  # however the loop ended, nobody may wait for ever
+                self._closing = True
+                queued = self._batcher.drain()
+            closed = "the engine closed before this work started; use another one"
+            _fail(queued, NotServingError(closed))
 
     def _wait(self) -> Batch[AnyJob] | None:
         """The next batch, or None once the worker closes."""
@@ -126,38 +129,56 @@ class Worker:
         return None
 
     def _run(self, batch: Batch[AnyJob]) -> None:
-        _fail(
-            batch.expired,
-            DeadlineExceededError("the deadline passed while waiting; nothing was started"),
-        )
+        late = DeadlineExceededError("the deadline passed while waiting; nothing was started")
+        _fail(batch.expired, late)
+        for job in batch.gone:
+            job.future.cancel()
         jobs = [job for job in batch.jobs if job.future.set_running_or_notify_cancel()]
         if not jobs:
             return
-        started = time.monotonic()
-        try:
-            results = self._execute(jobs)
-            assert len(results) == len(jobs), (len(results), len(jobs))
-        except BaseException as error:  # whatever it is, the callers wait and the thread must live
-            for job in jobs:
-                job.future.set_exception(error)
-            return
-        finally:
-            self._batcher.record(jobs[0].kind, time.monotonic() - started)
-        for job, (value, timings) in zip(jobs, results, strict=True):
+        kind, started = jobs[0].kind, time.monotonic()
+        self._batcher.start(kind, started)
+        results = _attempt(jobs)
+        self._batcher.record(kind, seconds=time.monotonic() - started, num_jobs=len(jobs))
+        faults = [result for result in results if isinstance(result, BaseException)]
+        if faults:
+            _log.error("%d of %d %s jobs failed", len(faults), len(jobs), kind, exc_info=faults[0])
+        queued_s = [started - job.pushed_s for job in jobs]
+        self._observe(kind, queued_s, faults)
+        for job, result, waited_s in zip(jobs, results, queued_s, strict=True):
             future: Future[Any] = job.future
-            future.set_result((value, added(timings, {"queue": started - job.pushed_s})))
+            if isinstance(result, BaseException):
+                future.set_exception(result)
+            else:
+                value, timings = result
+                future.set_result((value, added(timings, {"queue": waited_s})))
 
-    def _execute(self, jobs: Sequence[AnyJob]) -> list[tuple[Any, Timings]]:
-        """(value, seconds by stage) for each job; all are of one kind."""
-        started = time.perf_counter()
-        frames = [job.frame for job in jobs if isinstance(job, EncodeJob)]
-        if frames:
-            encoded = compute.encode_frames(self._runner, frames)
-            timings = {"encode": time.perf_counter() - started}
-            return [(one, timings) for one in encoded]
-        questions = [job.question for job in jobs if isinstance(job, ClickJob)]
-        answers, timings = compute.answer(self._runner, questions)
-        return [(one, timings) for one in answers]
+
+def _attempt(jobs: Sequence[AnyJob]) -> list[Result]:
+    """What became of each job; all are of one kind and model. Where a batch fails for what may be
+    the fault of one job, each is tried alone: no caller fails for another's image."""
+    try:
+        results = _execute(jobs)
+        assert len(results) == len(jobs), (len(results), len(jobs))
+        return results
+    except (ModelFaultError, OutOfMemoryError) as error:
+        if len(jobs) > 1:
+            return [_attempt([job])[0] for job in jobs]
+        return [error]
+    except BaseException as error:  # whatever it is, the callers wait and the thread must live
+        return [error] * len(jobs)
+
+
+def _execute(jobs: Sequence[AnyJob]) -> list[Result]:
+    compute, started = jobs[0].compute, time.perf_counter()
+    images = [job.pixels for job in jobs if isinstance(job, EncodeJob)]
+    if images:
+        encoded = compute.encode(images)
+        timings: Timings = {"encode": time.perf_counter() - started}
+        return [(one, timings) for one in encoded]
+    questions = [job.question for job in jobs if isinstance(job, ClickJob)]
+    answers, timings = compute.answer(questions)
+    return [(one, timings) for one in answers]
 
 
 def _fail(jobs: Sequence[AnyJob], error: Exception) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from apsam_serve.errors import BackendUnavailableError
+from apsam_serve.errors import BackendUnavailableError, DeviceFaultError
 from apsam_serve.ops.cuda import load_cuda
 from apsam_serve.ops.kernels import KERNELS, Kernel, Value
 
@@ -61,23 +61,23 @@ class DeviceKernels:
         """Queue a kernel on a stream (its handle) and return. Addresses are device memory that
         stays as it is until the kernel is done.
 
-        Raises BackendUnavailableError when the driver refuses.
+        Raises DeviceFaultError when the driver refuses.
         """
         arguments = kernel.arguments(values)
-        _checked(
-            self._driver,
-            self._driver.cuLaunchKernel(
-                self._functions[kernel.name],
-                *(*grid, 1),
-                *(kernel.threads, 1, 1),
-                0,
-                stream,
-                arguments.address,
-                0,
-            ),
-            f"{kernel.name} on a grid of {grid[0]} x {grid[1]} was not started; "
-            "look for an earlier fault of the device",
+        (status,) = self._driver.cuLaunchKernel(
+            self._functions[kernel.name],
+            *(*grid, 1),
+            *(kernel.threads, 1, 1),
+            0,
+            stream,
+            arguments.address,
+            0,
         )
+        if status != self._driver.CUresult.CUDA_SUCCESS:
+            raise DeviceFaultError(
+                f"{status.name}: {kernel.name} on a grid of {grid[0]} x {grid[1]} was not started; "
+                "look for an earlier fault of the device"
+            )
 
 
 def compute_capability() -> tuple[int, int]:

@@ -114,6 +114,29 @@ PACK_MASKS = Kernel(
 """Grid (any, P). frames int32 [P, 4] (height, width, model_height, model_width), offsets int64 [P]
 -> packed uint8: numpy.packbits of every mask, from its offset on."""
 
-KERNELS = (BEST_MASK, ADAPTIVE_POINTS, PACK_MASKS)
+CHOOSE_DECODE = Kernel(
+    name="choose_decode",
+    threads=64,
+    parameters={
+        "branch": ctypes.c_void_p,
+        "first": ctypes.c_void_p,
+        "second": ctypes.c_void_p,
+        "num_prompts": ctypes.c_int,
+        "num_masks": ctypes.c_int,
+        "chosen": ctypes.c_void_p,
+    },
+)
+"""Grid (1, 1). branch int32 [P]; first and second int32 [P], the best masks of both decodes ->
+chosen int32 [P], which names the answer's mask in logits [2, P, M, L, L] of both as `best` does."""
+
+KEEP_MASKS = Kernel(
+    name="keep_masks",
+    threads=256,
+    parameters={**_CHOICE, "planes": ctypes.c_void_p, **_SIZES},
+)
+"""Grid (any, P). planes int64 [P]: the address that the chosen mask, float32 [L, L], is copied to,
+or 0."""
+
+KERNELS = (BEST_MASK, ADAPTIVE_POINTS, CHOOSE_DECODE, PACK_MASKS, KEEP_MASKS)
 BRANCHES = ("clusters", "fallback", "empty")
 FALLBACKS = ("foreground", "box")

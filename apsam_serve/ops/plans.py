@@ -1,19 +1,23 @@
-"""Compiled plans on the device: the library they need, and one of them as a function of arrays."""
+"""Compiled plans on the device: the library they need, and one of them as work on its queue."""
 
 from __future__ import annotations
 
 import importlib
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from apsam_serve.contract.manifest import Form
-from apsam_serve.errors import BackendUnavailableError, InvalidInputError
-from apsam_serve.ops.cuda import Stream
+from apsam_serve.errors import (
+    ApsamError,
+    BackendUnavailableError,
+    DeviceFaultError,
+    InvalidInputError,
+    OutOfMemoryError,
+)
+from apsam_serve.ops.memory import Device, DeviceArray
 
 INSTALL: dict[Form, str] = {
     "tensorrt": "pip install --extra-index-url https://pypi.nvidia.com 'apsam[gpu]'",
@@ -27,6 +31,10 @@ DTYPES = {
     "HALF": "float16",
     "BF16": "bfloat16",
 }
+MAX_CONTEXTS = 64
+"""Of one plan. Callers choose the numbers of images, prompts and points, and so the shapes."""
+_NO_MEMORY = "out ?of ?memory|allocat"
+_log = logging.getLogger("apsam_serve.ops")
 Shape = tuple[int, ...]
 Declared = dict[str, tuple[str, list[int | str | None]]]
 """name -> (NumPy dtype, shape) of a plan's tensors; free axes are None."""
@@ -107,55 +115,131 @@ def declared(dtype: Any, shape: Iterable[int]) -> tuple[str, list[int | str | No
 
 
 class Plan:
-    """One plan on the device. errors: what the library's logger collects. Raises
-    BackendUnavailableError where the device has no room for it, or cannot run it."""
+    """One plan on the device.
 
-    def __init__(self, graph: str, engine: Any, stream: Stream, errors: Sequence[str]) -> None:
+    create: makes an execution context that leaves its working memory to us; working_memory: for all
+    plans of a runner, which run one after the other, at least `device_memory_size_v2` of the
+    largest; errors: what the library's logger collects; recording: whether the device records right
+    now what is queued, None where nobody records.
+
+    Every profile has a context of its own, so that changing profiles never waits for the device.
+    What is recorded goes bad when its context changes (TensorRT's best practices: one context per
+    recorded graph, with shared memory), so there every shape has one, up to MAX_CONTEXTS of them.
+    Raises BackendUnavailableError where the library makes no context, or OutOfMemoryError.
+    """
+
+    def __init__(
+        self,
+        graph: str,
+        engine: Any,
+        device: Device,
+        *,
+        create: Callable[[], Any],
+        working_memory: DeviceArray,
+        errors: Sequence[str],
+        recording: Callable[[], bool] | None = None,
+    ) -> None:
         self._graph = graph
-        self._stream = stream
+        self._device = device
+        self._create = create
+        self._working_memory = working_memory
         self._errors = errors
-        self._context = engine.create_execution_context()
-        self._check(self._context is not None)
+        self._recording = recording
         inputs, outputs = signature_of(engine)
         self._inputs = {name: dtype for name, (dtype, _) in inputs.items()}
         self._outputs = {name: dtype for name, (dtype, _) in outputs.items()}
         self.profiles = [
             _profile(engine, index, inputs) for index in range(engine.num_optimization_profiles)
         ]
+        self._contexts: dict[int | tuple[Shape, ...], Any] = {}
+        self._first: Any = self._new_context()
+        self._unwanted: dict[tuple[str, Shape], DeviceArray] = {}
 
-    def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Outputs by name. Raises InvalidInputError where no profile fits, and
-        BackendUnavailableError where the device fails."""
-        context, stream = self._context, self._stream
-        chosen = fitting({name: array.shape for name, array in feeds.items()}, self.profiles)
-        if chosen != context.active_optimization_profile:
-            self._check(context.set_optimization_profile_async(chosen, stream.handle))
-        arrays = {n: np.ascontiguousarray(feeds[n], dtype) for n, dtype in self._inputs.items()}
-        for name, array in arrays.items():
-            self._check(context.set_input_shape(name, array.shape))
-            stream.send(self._bind(name, array.nbytes), array)
-        answers = {}
-        for name, dtype in self._outputs.items():
-            answers[name] = np.empty(tuple(context.get_tensor_shape(name)), dtype)
-            self._bind(name, answers[name].nbytes)
-        self._check(context.execute_async_v3(stream.handle))
-        for name, answer in answers.items():
-            stream.fetch(context.get_tensor_address(name), answer)
-        stream.wait()
-        return answers
+    def capturable(self) -> bool:
+        """Whether TensorRT-RTX can be recorded with this plan, asked of its largest shapes. Only
+        before the first `enqueue`."""
+        largest = self.profiles[0].items()
+        for name, (_, shape) in largest:
+            self._check(self._first.set_input_shape(name, shape))
+        return bool(self._first.is_stream_capturable(self._device.stream))
 
-    def _bind(self, name: str, num_bytes: int) -> int:
-        address = self._stream.room(f"{self._graph}/{name}", num_bytes)
-        self._check(self._context.set_tensor_address(name, address))
-        return address
+    def enqueue(
+        self, inputs: Mapping[str, DeviceArray], outputs: Mapping[str, DeviceArray]
+    ) -> bool:
+        """Queue the plan; outputs that are not named go to memory that nobody reads. Returns
+        whether these shapes needed a new context, which may have compiled something.
+
+        Raises InvalidInputError where no profile fits, OutOfMemoryError or DeviceFaultError; the
+        latter also for shapes that come too late to be recorded.
+        """
+        shapes = {name: inputs[name].shape for name in self._inputs}
+        index = fitting(shapes, self.profiles)
+        key = self._key(index, tuple(shapes.values()))
+        is_new = key not in self._contexts
+        context = self._started(index) if is_new else self._contexts[key]
+        for name, dtype in self._inputs.items():
+            assert inputs[name].dtype == dtype, (name, inputs[name].dtype, dtype)
+            self._check(context.set_input_shape(name, shapes[name]))
+            self._check(context.set_tensor_address(name, inputs[name].address))
+        for name in self._outputs:
+            shape = tuple(context.get_tensor_shape(name))
+            array = outputs[name] if name in outputs else self._unread(name, shape)
+            assert array.shape == shape, (name, array.shape, shape)
+            self._check(context.set_tensor_address(name, array.address))
+        self._check(context.execute_async_v3(self._device.stream))
+        self._contexts[key] = context
+        return is_new
+
+    def _key(self, index: int, shapes: tuple[Shape, ...]) -> int | tuple[Shape, ...]:
+        """Which context takes these shapes under that profile."""
+        if self._recording is None:
+            return index
+        if shapes in self._contexts or len(self._contexts) < MAX_CONTEXTS:
+            return shapes
+        if self._recording():
+            raise DeviceFaultError(
+                f"the plan of {self._graph} has {MAX_CONTEXTS} contexts already; nothing else of "
+                "it is recorded"
+            )
+        return index
+
+    def _started(self, index: int) -> Any:
+        context, self._first = self._first or self._new_context(), None
+        if index != context.active_optimization_profile:
+            self._check(context.set_optimization_profile_async(index, self._device.stream))
+        return context
+
+    def _new_context(self) -> Any:
+        context = self._create()
+        if context is None:
+            raise self._failure(BackendUnavailableError)
+        memory = self._working_memory
+        context.set_device_memory(memory.address, memory.num_bytes)
+        return context
+
+    def _unread(self, name: str, shape: Shape) -> DeviceArray:
+        if (name, shape) not in self._unwanted:
+            self._unwanted[name, shape] = self._device.allocate(shape, self._outputs[name])
+        return self._unwanted[name, shape]
 
     def _check(self, succeeded: bool) -> None:
         if not succeeded:
-            reason = self._errors[-1] if self._errors else "no reason given"
-            raise BackendUnavailableError(
-                f"the plan of {self._graph} failed on the GPU ({reason}); look at nvidia-smi for "
-                "its memory, or run the bundle's fp32 build"
+            raise self._failure(DeviceFaultError)
+
+    def _failure(self, other: type[BackendUnavailableError] | type[DeviceFaultError]) -> ApsamError:
+        """What the library's last words mean; the words themselves go to the log."""
+        words = self._errors[-1] if self._errors else "no reason given"
+        _log.error("the plan of %s failed: %s", self._graph, words)
+        if re.search(_NO_MEMORY, words, re.IGNORECASE):
+            return OutOfMemoryError(
+                f"the GPU has no memory left for the plan of {self._graph}; look at nvidia-smi for "
+                "who takes it, or give --budget-bytes less",
+                retry_after_s=1.0,
             )
+        return other(
+            f"the plan of {self._graph} failed on the GPU, the log has the library's words; look "
+            "at nvidia-smi for its memory and faults, or run the bundle's fp32 build"
+        )
 
 
 def _profile(engine: Any, index: int, inputs: Iterable[str]) -> Profile:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsam_serve.contract.categories import best_category
-from apsam_serve.contract.masks import mask_from_logits
+from apsam_serve.contract.masks import Mask, mask_from_logits
 from apsam_serve.contract.preprocess import LetterBox
 from apsam_serve.contract.prompts import DecoderPrompt, Point, PointLabel
 from apsam_serve.contract.segmenter import Segmentation
@@ -49,16 +49,27 @@ class DecoderOutput:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Answer:
-    """logits: float32 [L, L] of the chosen mask; points: float32 [N, 2] in model pixels and
-    labels [N] of the last decode, without padding; branch: see `Segmentation.branch`;
-    category_logits: of the last decode, see `DecoderOutput`."""
+    """logits: float32 [L, L] of the chosen mask, or None where a device kept them and made bits:
+    uint8, numpy.packbits of the mask [H, W]; points: float32 [N, 2] in model pixels and labels [N]
+    of the last decode, without padding; branch: see `Segmentation.branch`; category_logits: of the
+    last decode, see `DecoderOutput`."""
 
-    logits: NDArray[np.float32]
+    logits: NDArray[np.float32] | None
     score: float
     points: NDArray[np.float32]
     labels: NDArray[np.float32]
     branch: str
     category_logits: NDArray[np.float32] | None = None
+    bits: NDArray[np.uint8] | None = None
+
+    def mask(self, frame: LetterBox) -> Mask:
+        """bool [H, W] in image pixels."""
+        if self.logits is not None:
+            return mask_from_logits(self.logits, frame)
+        assert self.bits is not None
+        num_pixels = frame.height * frame.width
+        flat = np.unpackbits(self.bits, count=num_pixels).view(bool)
+        return flat.reshape(frame.height, frame.width)
 
     def clicks(self, frame: LetterBox) -> tuple[Point, ...]:
         """The points of the last decode in image pixels; corners of a box are left out."""
@@ -69,6 +80,12 @@ class Answer:
                 frame.to_image(self.points[kept]), self.labels[kept], strict=True
             )
         )
+
+    def category(self, names: Sequence[str]) -> tuple[str | None, float | None]:
+        """Name of the object and its probability, see `Segmentation`. names: the model's."""
+        if self.category_logits is None:
+            return None, None
+        return best_category(self.category_logits, names)
 
     def segmentation(
         self,
@@ -81,18 +98,16 @@ class Answer:
 
         categories: the model's names, see `ModelSpec`.
         """
-        category: tuple[str | None, float | None] = (None, None)
-        if self.category_logits is not None:
-            category = best_category(self.category_logits, categories)
+        category, probability = self.category(categories)
         started = time.perf_counter()
-        mask = mask_from_logits(self.logits, frame)
+        mask = self.mask(frame)
         return Segmentation(
             mask=mask,
             score=self.score,
             points=self.clicks(frame),
             branch=self.branch,
-            category=category[0],
-            category_probability=category[1],
+            category=category,
+            category_probability=probability,
             low_res_logits=self.logits,
             timings_s={**timings_s, "mask": time.perf_counter() - started},
         )

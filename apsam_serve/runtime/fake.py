@@ -1,10 +1,10 @@
 """The double: a tiny deterministic computation with the shapes of a real model.
 
 It answers a click with a disc around it, cut by negative points and by the box. The disc grows with
-the brightness range of the image, so an answer computed from another image's embedding is wrong in
-a visible way; a click on white background (air) gives an empty mask. The darker the first positive
-point, the higher the number of its category; air and boxes alone are no contraband. No graph is
-opened.
+the brightness range of what the energy encoder saw, so an answer computed from another image's
+embedding is wrong in a visible way; a click on white background (air) gives an empty mask. The
+darker the first positive point, the higher the number of its category; air and boxes alone are no
+contraband. No graph is opened.
 """
 
 from __future__ import annotations
@@ -49,22 +49,29 @@ class FakeRunner:
     def build(self) -> Build:
         return _BUILD
 
+    @property
+    def device(self) -> None:
+        """None: it has no memory of its own."""
+
     def open(self) -> None:
         """Nothing to open."""
 
     def close(self) -> None:
         """Nothing to free."""
 
-    def encode(self, images: NDArray[np.uint8]) -> EncodedBatch:
-        """Channel 0 of the embedding is the token's brightness, query 0 the brightness range."""
+    def encode(
+        self, images: NDArray[np.uint8], energy: NDArray[np.uint8] | None = None
+    ) -> EncodedBatch:
+        """Channel 0 of the embedding is the token's brightness; query 0 is the brightness range of
+        `energy`, attention its darkness."""
         model = self._model
         batch = len(images)
-        brightness = images.mean(axis=3, dtype=np.float32) / np.float32(255)
         embedding = np.zeros((batch, model.embed_dim, model.grid, model.grid), np.float32)
-        embedding[:, 0] = _pooled(brightness, model.token_stride)
+        embedding[:, 0] = _pooled(_brightness(images), model.token_stride)
+        seen = _brightness(images if energy is None else energy)
         query = np.zeros((batch, model.embed_dim), np.float32)
-        query[:, 0] = np.ptp(brightness, axis=(1, 2))
-        attention = 1 - _pooled(brightness, model.energy_stride)
+        query[:, 0] = np.ptp(seen, axis=(1, 2))
+        attention = 1 - _pooled(seen, model.energy_stride)
         return EncodedBatch(embedding=embedding, energy_query=query, attention=attention)
 
     def decode(
@@ -133,6 +140,12 @@ class FakeRunner:
             clicked = (labels == PointLabel.POSITIVE).any()
             inside = np.minimum(inside, rectangle) if clicked else rectangle
         return np.minimum(inside, cut)
+
+
+def _brightness(images: NDArray[np.uint8]) -> Floats:
+    """Mean of the channels in 0..1: [B, S, S, 3] -> [B, S, S]."""
+    brightness: Floats = images.mean(axis=3, dtype=np.float32) / np.float32(255)
+    return brightness
 
 
 def _pooled(image: Floats, stride: int) -> Floats:

@@ -7,16 +7,17 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
-from apsam_serve.contract.cpus import num_cpus
 from apsam_serve.contract.manifest import GRAPH_NAMES, Build, Bundle, ModelSpec
-from apsam_serve.errors import BackendUnavailableError, BundleError
-from apsam_serve.runtime import builds, signature
+from apsam_serve.errors import BackendUnavailableError
+from apsam_serve.ops.cuda import CudaDevice
+from apsam_serve.ops.memory import Device, DeviceArray
+from apsam_serve.runtime import builds, sessions, signature
 from apsam_serve.runtime.base import DecodedBatch, EncodedBatch, Floats, Held, RunnerOptions
+from apsam_serve.runtime.devices import open_device
+from apsam_serve.runtime.sessions import Session
 
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _DTYPES = {
     "tensor(uint8)": "uint8",
     "tensor(int64)": "int64",
@@ -31,12 +32,13 @@ def create(bundle: Bundle, options: RunnerOptions) -> OnnxRuntimeRunner:
 
 
 class OnnxRuntimeRunner:
-    """Implements `runtime.base.Runner`."""
+    """Implements `runtime.base.DeviceRunner`."""
 
     def __init__(self, bundle: Bundle, options: RunnerOptions) -> None:
         self._bundle = bundle
         self._options = options
-        self._sessions: dict[str, Any] = {}
+        self._sessions: dict[str, Session] = {}
+        self._device: CudaDevice | None = None
 
     @property
     def model(self) -> ModelSpec:
@@ -46,6 +48,15 @@ class OnnxRuntimeRunner:
     def build(self) -> Build:
         return builds.pick(self._bundle, self._options, forms=("onnx",))
 
+    @property
+    def device(self) -> Device | None:
+        return self._device
+
+    @property
+    def replayable(self) -> bool:
+        """No: ONNX Runtime records by itself."""
+        return False
+
     def open(self) -> None:
         try:
             self._open()
@@ -54,26 +65,20 @@ class OnnxRuntimeRunner:
             raise
 
     def _open(self) -> None:
-        provider = _provider(self._options.device)
-        if self.build.precision == "bf16" and self._options.device == "cpu":
+        device, on_device = self._options.device, self._options.on_device
+        provider = sessions.provider_of(device)
+        if self.build.precision == "bf16" and device == "cpu":
             raise BackendUnavailableError(
                 "ONNX Runtime has no bfloat16 convolutions on CPUs; choose build fp32 or fp16"
             )
-        options = _session_options(self._options.threads)
+        if device == "cuda" and on_device:
+            self._device = open_device(self._bundle, kernels=True)
+        stream = None if self._device is None else self._device.stream
+        options = sessions.provider_options(device, stream=stream)
         for graph in GRAPH_NAMES:
             spec = self.build.graphs[graph]
             file = self._bundle.file(spec.file)
-            try:
-                session = onnxruntime.InferenceSession(str(file), options, providers=[provider])
-            except Exception as error:  # the library's exceptions share no public base
-                raise BundleError(
-                    f"{file} cannot be loaded ({error}); export the bundle again"
-                ) from error
-            session.disable_fallback()
-            if session.get_providers()[0] != provider:
-                raise BackendUnavailableError(
-                    f"{file} would run on {session.get_providers()}; expected {provider}"
-                )
+            session = sessions.load(file, provider, options, threads=self._options.threads)
             signature.check(
                 graph,
                 spec,
@@ -82,16 +87,30 @@ class OnnxRuntimeRunner:
                 inputs=_found(session.get_inputs()),
                 outputs=_found(session.get_outputs()),
             )
-            self._sessions[graph] = session
+            recorded = stream is not None
+            self._sessions[graph] = Session(graph, session, device=device, recorded=recorded)
 
     def close(self) -> None:
         self._sessions.clear()
+        if self._device is not None:
+            self._device.close()
+            self._device = None
 
-    def encode(self, images: NDArray[np.uint8]) -> EncodedBatch:
+    def enqueue(
+        self, graph: str, inputs: Mapping[str, DeviceArray], outputs: Mapping[str, DeviceArray]
+    ) -> None:
+        """See `DeviceRunner`; on the CPU, addresses are the host's, and it is done when this
+        returns."""
+        if self._device is not None:
+            self._device.make_current()
+        self._sessions[graph].enqueue(inputs, outputs)
+
+    def encode(
+        self, images: NDArray[np.uint8], energy: NDArray[np.uint8] | None = None
+    ) -> EncodedBatch:
         (embedding,) = self._run("image_encoder", ["embedding"], {"image": images})
-        query, attention = self._run(
-            "energy_encoder", ["energy_query", "attention"], {"image": images}
-        )
+        seen = {"image": images if energy is None else energy}
+        query, attention = self._run("energy_encoder", ["energy_query", "attention"], seen)
         return EncodedBatch(embedding=embedding, energy_query=query, attention=attention)
 
     def decode(
@@ -123,35 +142,10 @@ class OnnxRuntimeRunner:
             logits=logits, iou=iou, category_logits=category[0] if category else None
         )
 
-    def _run(self, graph: str, outputs: list[str], feeds: Mapping[str, Any]) -> list[Floats]:
-        results: list[Floats] = self._sessions[graph].run(outputs, feeds)
-        return results
-
-
-def _provider(device: str) -> str:
-    """The provider of a device. Raises BackendUnavailableError: it never falls back to another."""
-    available = onnxruntime.get_available_providers()
-    provider = PROVIDERS.get(device)
-    if provider is None or provider not in available:
-        usable = [name for name, known in PROVIDERS.items() if known in available]
-        raise BackendUnavailableError(
-            f"onnxruntime {onnxruntime.__version__} cannot run on device {device!r} here; "
-            f"it offers {', '.join(usable)}"
-        )
-    return provider
-
-
-def _session_options(threads: int) -> Any:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or num_cpus()
-    options.inter_op_num_threads = 1
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.enable_mem_pattern = False  # B, P and N change from call to call
-    # Idle compute threads must not spin: the event loop and image decoding share the cores.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
-    return options
+    def _run(self, graph: str, outputs: list[str], feeds: Mapping[str, Any]) -> list[Any]:
+        if self._device is not None:
+            self._device.make_current()
+        return self._sessions[graph].run(outputs, feeds)
 
 
 def _found(tensors: Any) -> dict[str, tuple[str, list[int | str | None]]]:

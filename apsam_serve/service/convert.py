@@ -1,18 +1,21 @@
-"""Protocol messages to the contract's values and back, for the servicer and for the client."""
+"""Prompts, settings, masks and answers: protocol messages to the contract's values and back, for
+the servicer and for the client. Images are in `convert_images`."""
 
 from __future__ import annotations
 
 import math
-import time
+import uuid
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from numpy.typing import NDArray
 
-from apsam_serve.contract import masks
+from apsam_serve.contract import masks, polygons
 from apsam_serve.contract.apg import ApgConfig, Fallback
 from apsam_serve.contract.prompts import MAX_POINTS, MAX_PROMPTS, Box, Point, Prompt
 from apsam_serve.contract.segmenter import Segmentation, StrategyName
@@ -44,7 +47,20 @@ PACKERS: Mapping[int, Callable[[Bits], bytes]] = {
     pb.MASK_ENCODING_COCO_RLE: lambda mask: masks.encode_rle(mask).counts.encode("ascii"),
     pb.MASK_ENCODING_PACKED_BITS_ZLIB: masks.pack_bits,
     pb.MASK_ENCODING_PNG: masks.encode_png,
+    pb.MASK_ENCODING_POLYGON: polygons.encode_polygons,
 }
+_MAX_DURATION_S = 315_576_000_000
+"""10,000 years, the range of google.protobuf.Duration."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Proposal:
+    """A suggested click and its answer. attention: at the click over that at the strongest peak, in
+    (0, 1]."""
+
+    click: Point
+    attention: float
+    segmentation: Segmentation
 
 
 def prompts_from(messages: Sequence[pb.Prompt]) -> list[Prompt]:
@@ -66,13 +82,14 @@ def prompts_to(prompts: Sequence[Prompt]) -> list[pb.Prompt]:
     """Prompts as messages. Raises InvalidPromptError for `mask_logits`, which stay on a server."""
     for prompt in prompts:
         if prompt.mask_logits is not None:
-            raise InvalidPromptError("a server takes no mask_logits; refine with points instead")
+            raise InvalidPromptError("a server takes no mask_logits; give an answer's mask_id")
     return [
         pb.Prompt(
             points=points_to(prompt.points),
             box=None
             if (box := prompt.box) is None
             else pb.Box(left=box.left, top=box.top, right=box.right, bottom=box.bottom),
+            mask_id=prompt.mask_id,
         )
         for prompt in prompts
     ]
@@ -147,6 +164,8 @@ def mask_from(message: pb.Mask) -> Bits:
         return masks.unpack_bits(message.data, height=height, width=width)
     if message.encoding == pb.MASK_ENCODING_PNG:
         return masks.decode_png(message.data)
+    if message.encoding == pb.MASK_ENCODING_POLYGON:
+        return polygons.decode_polygons(message.data, height=height, width=width)
     raise InvalidInputError(f"mask encoding {message.encoding} is unknown; update this client")
 
 
@@ -162,8 +181,21 @@ def segmentation_from(message: pb.Segmentation, timings: pb.StageTimings) -> Seg
         category_probability=message.category_probability
         if message.HasField("category_probability")
         else None,
-        timings_s={stage: getattr(timings, f"{stage}_us") / 1e6 for stage in STAGES},
+        mask_id=message.mask_id,
+        timings_s=timings_from(timings),
     )
+
+
+def proposals_from(response: pb.ProposeResponse) -> list[Proposal]:
+    """Proposals as values, the strongest peak first."""
+    return [
+        Proposal(
+            click=_point_from(one.click),
+            attention=one.attention,
+            segmentation=segmentation_from(one.segmentation, response.timings),
+        )
+        for one in response.proposals
+    ]
 
 
 def timings_to(timings_s: Mapping[str, float]) -> pb.StageTimings:
@@ -171,9 +203,50 @@ def timings_to(timings_s: Mapping[str, float]) -> pb.StageTimings:
     return pb.StageTimings(**{f"{s}_us": round(timings_s.get(s, 0.0) * 1e6) for s in STAGES})
 
 
-def expire_time(ttl_s: float) -> Timestamp:
-    """The moment `ttl_s` from now."""
-    return Timestamp(seconds=int(time.time() + ttl_s))
+def timings_from(message: pb.StageTimings) -> dict[str, float]:
+    """Seconds by stage."""
+    return {stage: getattr(message, f"{stage}_us") / 1e6 for stage in STAGES}
+
+
+def request_id_from(text: str) -> str:
+    """A UUID, or "" for none. Raises InvalidInputError."""
+    if not text:
+        return ""
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        raise InvalidInputError(
+            f"request_id {text[:64]!r} is no UUID; give a new UUID per request, or leave it empty"
+        ) from None
+
+
+def seconds_from(what: str, message: Duration) -> float:
+    """A duration in seconds, above 0. Raises InvalidInputError."""
+    seconds = message.seconds + message.nanos / 1e9
+    if abs(message.nanos) >= 10**9 or not 0 < seconds <= _MAX_DURATION_S:
+        raise InvalidInputError(
+            f"{what} of {message.seconds} s and {message.nanos} ns is no time; give one above 0"
+        )
+    return seconds
+
+
+def duration_to(seconds: float) -> Duration:
+    """Seconds as a message."""
+    message = Duration()
+    message.FromNanoseconds(round(seconds * 1e9))
+    return message
+
+
+def time_to(seconds: float) -> Timestamp:
+    """Seconds since the epoch, UTC, as a message."""
+    message = Timestamp()
+    message.FromMicroseconds(round(seconds * 1e6))  # a float has no more of today's dates
+    return message
+
+
+def time_from(message: Timestamp) -> float:
+    """Seconds since the epoch, UTC."""
+    return message.seconds + message.nanos / 1e9
 
 
 def _prompt_from(message: pb.Prompt) -> Prompt:
@@ -183,6 +256,7 @@ def _prompt_from(message: pb.Prompt) -> Prompt:
         box=Box(left=box.left, top=box.top, right=box.right, bottom=box.bottom)
         if message.HasField("box")
         else None,
+        mask_id=message.mask_id,
     )
 
 

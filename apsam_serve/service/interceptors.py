@@ -1,108 +1,154 @@
-"""The one place where exceptions become gRPC statuses."""
+"""The one place where exceptions become gRPC statuses, and where calls begin and end."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import time
-import uuid
-from collections.abc import Awaitable, Callable
-from typing import Any, cast
+import inspect
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, TypeAlias
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from apsam_serve.errors import (
     ApsamError,
-    DeadlineExceededError,
-    HandleGoneError,
     InvalidImageError,
     InvalidInputError,
     InvalidPromptError,
-    NotServingError,
-    OverloadedError,
+    RequestIdReusedError,
 )
-from apsam_serve.service.metrics import Metrics
+from apsam_serve.service.calls import Calls, Context, Ledger, enter
+from apsam_serve.service.convert import duration_to
+from apsam_serve.service.faults import Fault, fault_of
 from apsam_serve.service.trailers import REASON_KEY, RETRY_KEY
 
 DOMAIN = "apsam"
-_MAX_MESSAGE = 500  # characters; trailers of all calls share 8 KiB, and escapes triple a character
-_CODES: tuple[tuple[type[ApsamError], grpc.StatusCode], ...] = (
-    (InvalidInputError, grpc.StatusCode.INVALID_ARGUMENT),
-    (HandleGoneError, grpc.StatusCode.NOT_FOUND),
-    (OverloadedError, grpc.StatusCode.RESOURCE_EXHAUSTED),
-    (DeadlineExceededError, grpc.StatusCode.DEADLINE_EXCEEDED),
-    (NotServingError, grpc.StatusCode.UNAVAILABLE),
-)
-_log = logging.getLogger("apsam_serve.service")
+_UNRECORDED = re.compile(r"/grpc\..*|.*/(GetServerInfo|Server.*|Model(?!Infer$).*|Repository.*)")
+"""Health, reflection and what pollers ask: nobody needs a record of that. All that concerns an image
+is recorded."""
 
-Context = grpc.aio.ServicerContext[Any, Any]
-Unary = Callable[[Any, Context], Awaitable[Any]]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Parse = Callable[[bytes], Any]
+Inner = Callable[[Any, Context], Any]
 
 
-class ErrorInterceptor(grpc.aio.ServerInterceptor):
-    """Maps errors of unary calls and counts every one of them. Streams of the standard services
-    pass untouched."""
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """The outermost one. Opens each call's ledger, maps its errors, tells the observers of its end,
+    and has the auditor record what was not recorded with the work."""
 
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
 
     async def intercept_service(
         self,
-        continuation: Callable[
-            [grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]
-        ],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        handler = await continuation(handler_call_details)
-        if handler is None or handler.unary_unary is None:
-            return handler
-        method = handler_call_details.method.rsplit("/", 1)[-1]
+    ) -> Handler | None:
+        handler: Any = await continuation(handler_call_details)
+        if handler is None:
+            return None
+        path: str = handler_call_details.method
         # The bytes are parsed inside, or broken ones would end as UNKNOWN with a Python traceback.
-        inner, parse = cast(Unary, handler.unary_unary), cast(Parse, handler.request_deserializer)
-        return grpc.unary_unary_rpc_method_handler(
-            self._wrapped(inner, parse, method),
-            request_deserializer=None,
-            response_serializer=handler.response_serializer,
-        )
+        if handler.unary_unary is not None:
+            unary = self._unary(handler.unary_unary, handler.request_deserializer, path)
+            return grpc.unary_unary_rpc_method_handler(
+                unary, response_serializer=handler.response_serializer
+            )
+        if handler.unary_stream is not None:
+            wrap, inner = grpc.unary_stream_rpc_method_handler, handler.unary_stream
+        else:
+            assert handler.stream_stream is not None, path
+            wrap, inner = grpc.stream_stream_rpc_method_handler, handler.stream_stream
+        stream = self._stream(inner, handler.request_deserializer, path)
+        return wrap(stream, response_serializer=handler.response_serializer)
 
-    def _wrapped(self, inner: Unary, parse: Parse, method: str) -> Unary:
+    def _unary(self, inner: Inner, parse: Parse, path: str) -> Inner:
         async def call(raw: bytes, context: Context) -> Any:
-            started = time.perf_counter()
-
-            def count(code: str, reason: str = "") -> None:
-                seconds = time.perf_counter() - started
-                self._metrics.request(method, code=code, reason=reason, seconds=seconds)
-
-            try:
-                reply = await inner(_parsed(parse, raw, method), context)
-            except asyncio.CancelledError:
-                count("CANCELLED")
-                raise
-            except grpc.aio.AbortError:  # a standard service chose its own status
-                count("ABORTED")
-                raise
-            except Exception as error:
-                status, reason = _status(error)
-                count(status.code.name, reason)  # before the caller can know
-                await context.abort_with_status(status)
-            count("OK")
+            async with self._mapped(path, context) as ledger:
+                ledger.num_bytes_in = len(raw)
+                reply = await inner(_parsed(parse, raw, path), context)
+                ledger.num_bytes_out = reply.ByteSize()
+                self._calls.audit(ledger)
             return reply
 
         return call
 
+    def _stream(self, inner: Inner, parse: Parse, path: str) -> Inner:
+        async def call(requests: Any, context: Context) -> None:
+            async with self._mapped(path, context) as ledger:
+                if isinstance(requests, bytes):
+                    ledger.num_bytes_in = len(requests)
+                    given = _parsed(parse, requests, path)
+                else:
+                    given = _each_parsed(parse, requests, path, ledger)
+                replies = inner(given, context)
+                if inspect.isawaitable(replies):  # it writes to the context by itself
+                    await replies
+                    return
+                # Closed here: a generator that is left to the collector cleans up too late.
+                async with aclosing(replies):
+                    async for reply in replies:
+                        await context.write(reply)
 
-def _parsed(parse: Parse, raw: bytes, method: str) -> Any:
+        return call
+
+    @asynccontextmanager
+    async def _mapped(self, path: str, context: Context) -> AsyncIterator[Ledger]:
+        standard = _UNRECORDED.fullmatch(path) is not None
+        ledger = Ledger(method=_name(path), peer=context.peer(), recorded=standard)
+        enter(ledger)
+        try:
+            ledger.owner = self._calls.owner_of(context)
+            if not standard:
+                self._calls.require_recordable()
+            yield ledger
+        except asyncio.CancelledError:
+            self._calls.finished(ledger, "CANCELLED")
+            raise
+        except grpc.aio.AbortError:  # a standard service chose its own status
+            self._calls.finished(ledger, "ABORTED")
+            raise
+        except Exception as error:
+            status = self._answer(ledger, error)
+            await context.abort_with_status(status)
+        else:
+            self._calls.finished(ledger, "OK")
+
+    def _answer(self, ledger: Ledger, error: Exception) -> grpc.Status:
+        """The status of a call that failed, recorded and observed before the caller can know."""
+        fault = fault_of(error)
+        try:
+            self._calls.audit(ledger, fault.code.name, fault.reason)
+        except ApsamError as unrecorded:
+            error, fault = unrecorded, fault_of(unrecorded)
+        self._calls.finished(ledger, fault.code.name, fault.reason)
+        return _status(fault, error)
+
+
+def _name(path: str) -> str:
+    return path.rsplit("/", 1)[-1]
+
+
+async def _each_parsed(
+    parse: Parse, requests: AsyncIterator[bytes], path: str, ledger: Ledger
+) -> AsyncIterator[Any]:
+    async for raw in requests:
+        ledger.num_bytes_in += len(raw)
+        yield _parsed(parse, raw, path)
+
+
+def _parsed(parse: Parse, raw: bytes, path: str) -> Any:
     try:
         return parse(raw)
     except DecodeError as error:
         raise InvalidInputError(
-            f"{len(raw)} bytes are no {method}Request; generate the client from the server's proto"
+            f"{len(raw)} bytes are no {_name(path)}Request; generate the client from the server's "
+            "proto"
         ) from error
 
 
@@ -117,35 +163,28 @@ class _Trailers(grpc.Status):
         self.trailing_metadata = trailing
 
 
-def _status(error: Exception) -> tuple[_Trailers, str]:
-    """(status, reason) of an error. An unknown one is logged, and nothing of it is told."""
-    known = [code for kind, code in _CODES if isinstance(error, kind)]
-    if isinstance(error, ApsamError) and known:
-        code, reason, message = known[0], error.reason, str(error)[:_MAX_MESSAGE]
-    else:
-        incident = uuid.uuid4().hex[:12]
-        _log.error("incident %s", incident, exc_info=error)
-        code, reason = grpc.StatusCode.INTERNAL, ApsamError.reason
-        message = f"the server failed; its log names the cause under incident {incident}"
-    details: list[Any] = [ErrorInfo(reason=reason, domain=DOMAIN)]
-    trailing: list[tuple[str, str | bytes]] = [(REASON_KEY, reason)]
+def _status(fault: Fault, error: Exception) -> grpc.Status:
+    details: list[Any] = [ErrorInfo(reason=fault.reason, domain=DOMAIN)]
+    trailing: list[tuple[str, str | bytes]] = [(REASON_KEY, fault.reason)]
     if isinstance(error, InvalidInputError):
-        violation = BadRequest.FieldViolation(field=_field(error), description=message)
+        violation = BadRequest.FieldViolation(field=_field(error), description=fault.message)
         details.append(BadRequest(field_violations=[violation]))
-    if isinstance(error, OverloadedError):
-        delay = Duration()
-        delay.FromMilliseconds(max(1, round(error.retry_after_s * 1000)))
+    if fault.retry_after_s is not None:
+        delay = duration_to(max(0.001, fault.retry_after_s))
         details.append(RetryInfo(retry_delay=delay))
         trailing.append((RETRY_KEY, str(delay.ToMilliseconds())))
+    code, message = fault.code, fault.message
     rich = Status(code=code.value[0], message=message, details=[_any(d) for d in details])
     trailing.append(("grpc-status-details-bin", rich.SerializeToString()))
-    return _Trailers(code, message, tuple(trailing)), reason
+    return _Trailers(code, message, tuple(trailing))
 
 
 def _field(error: InvalidInputError) -> str:
     if isinstance(error, InvalidImageError):
         return "image"
-    return "prompts" if isinstance(error, InvalidPromptError) else "source"
+    if isinstance(error, RequestIdReusedError):
+        return "request_id"
+    return "prompts" if isinstance(error, InvalidPromptError) else "request"
 
 
 def _any(message: Any) -> AnyMessage:

@@ -2,63 +2,121 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.metadata import version
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    ProcessCollector,
+    start_http_server,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from apsam_serve.engine.batcher import Kind
 from apsam_serve.engine.engine import Engine
+from apsam_serve.errors import ApsamError
+from apsam_serve.service.access import METHODS
+from apsam_serve.service.audit import AuditLog
+from apsam_serve.service.calls import CallRecord
 
 _SECONDS = (
     *(0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075),
     *(0.1, 0.15, 0.25, 0.5, 1.0, 2.5),
 )
+_BATCHES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+_STEPS = tuple(f"Session/{step}" for step in ("image", "segment", "propose", "nothing"))
+_OTHER = "other"
+DeviceBytes = Callable[[], Mapping[str, float]]
+"""Bytes of the device's memory: "used" and "total". Raises DeviceFaultError."""
 
 
 class Metrics:
-    """One registry per server, so that several can live in one process."""
+    """One registry per server, so that several can live in one process. It observes calls; `watch*`
+    name what else is read when scraped."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._http: Any = None
         self._thread: Any = None
-        self._requests = Counter(
+        self._methods = frozenset((*METHODS, *_STEPS))
+        self._requests = self._counter(
             "apsam_requests",
-            "Calls answered.",
-            ["method", "code", "reason"],
-            registry=self.registry,
+            "Calls, and steps of sessions, that ended.",
+            "method",
+            "code",
+            "reason",
         )
-        self._request_seconds = Histogram(
-            "apsam_request_seconds",
-            "Seconds per call, all outcomes.",
-            ["method"],
-            buckets=_SECONDS,
-            registry=self.registry,
+        self._request_seconds = self._histogram(
+            "apsam_request_seconds", "Seconds per call, all outcomes.", "method"
         )
-        self._stage_seconds = Histogram(
-            "apsam_stage_seconds",
-            "Seconds per stage of an answered call.",
-            ["stage"],
-            buckets=_SECONDS,
-            registry=self.registry,
+        self._stage_seconds = self._histogram(
+            "apsam_stage_seconds", "Seconds per stage of an answered call.", "stage"
         )
+        self._queue_seconds = self._histogram(
+            "apsam_queue_seconds", "Seconds that a job waited for the device.", "class"
+        )
+        self._batch_size = self._histogram(
+            "apsam_batch_size", "Jobs per batch on the device.", "class", buckets=_BATCHES
+        )
+        self._reloads = self._counter(
+            "apsam_reloads", "Attempts to switch to another model.", "outcome"
+        )
+        for outcome in ("switched", "failed"):
+            self._reloads.labels(outcome)
+        info = GaugeMetricFamily("apsam_build_info", "The software; always 1.", labels=["version"])
+        info.add_metric([version("apsam")], 1)
+        self._watch(lambda: [info])
+        ProcessCollector(registry=self.registry)
 
-    def request(self, method: str, *, code: str, reason: str, seconds: float) -> None:
-        """Count one call."""
-        self._requests.labels(method, code, reason).inc()
-        self._request_seconds.labels(method).observe(seconds)
-
-    def stages(self, timings_s: Mapping[str, float]) -> None:
-        """Count the stages of one answered call."""
-        for stage, seconds in timings_s.items():
+    def finished(self, record: CallRecord) -> None:
+        """Count one call, or one step of a session."""
+        method = record.method if record.method in self._methods else _OTHER
+        self._requests.labels(method, record.code, record.reason).inc()
+        self._request_seconds.labels(method).observe(record.seconds)
+        for stage, seconds in record.timings_s.items():
             self._stage_seconds.labels(stage).observe(seconds)
 
+    def reloaded(self, *, switched: bool) -> None:
+        """Count an attempt to switch to another model."""
+        self._reloads.labels("switched" if switched else "failed").inc()
+
     def watch(self, engine: Engine) -> None:
-        """Report the engine's store and queues, read when scraped."""
-        self.registry.register(_EngineCollector(engine))
+        """Report the engine's store, queues, models and faults, and be told of its batches."""
+        engine.observe = self._batch_done
+        self._watch(lambda: _engine_families(engine))
+
+    def watch_audit(self, audit: AuditLog) -> None:
+        """Report the audit log."""
+        self._watch(lambda: _audit_families(audit))
+
+    def watch_log(self, num_dropped: Callable[[], int]) -> None:
+        """Report how many log lines were dropped, see `logs.Log.num_dropped`."""
+        self._watch(
+            lambda: [
+                CounterMetricFamily(
+                    "apsam_log_dropped",
+                    "Log lines that nobody could take as fast as they came.",
+                    value=num_dropped(),
+                )
+            ]
+        )
+
+    def watch_device(self, device_bytes: DeviceBytes) -> None:
+        """Report the memory of the device; not called where there is none."""
+
+        def families() -> list[Any]:
+            try:
+                found = device_bytes()
+            except ApsamError:  # a broken device is when all other metrics are needed most
+                return []
+            text = "Memory of the device."
+            return [_labelled(GaugeMetricFamily, "apsam_gpu_memory_bytes", text, "kind", found)]
+
+        self._watch(families)
 
     def listen(self, host: str, port: int) -> int:
         """Serve /metrics over HTTP. Returns the port, which is found when 0 is given."""
@@ -73,31 +131,108 @@ class Metrics:
             self._thread.join()
             self._http = None
 
+    def _batch_done(self, kind: str, num_jobs: int, queued_s: Sequence[float]) -> None:
+        self._batch_size.labels(kind).observe(num_jobs)
+        for seconds in queued_s:
+            self._queue_seconds.labels(kind).observe(seconds)
 
-class _EngineCollector(Collector):
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def _watch(self, collect: Callable[[], Sequence[Any]]) -> None:
+        self.registry.register(_WhenScraped(collect))
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
+
+    def _histogram(
+        self, name: str, text: str, *labels: str, buckets: Sequence[float] = _SECONDS
+    ) -> Histogram:
+        return Histogram(name, text, labels, buckets=buckets, registry=self.registry)
+
+
+class _WhenScraped(Collector):
+    def __init__(self, collect: Callable[[], Sequence[Any]]) -> None:
+        self._collect = collect
 
     def collect(self) -> Iterator[Any]:
-        store, batcher = self._engine.store, self._engine.batcher
-        held = GaugeMetricFamily("apsam_store_bytes", "Bytes of held images.", labels=["state"])
-        held.add_metric(["used"], store.held_bytes)
-        held.add_metric(["reserved"], store.reserved_bytes)
-        held.add_metric(["limit"], store.budget_bytes)
-        yield held
-        yield GaugeMetricFamily("apsam_store_entries", "Held images.", value=len(store))
-        events = CounterMetricFamily(
-            "apsam_store_events", "What happened to held images.", labels=["event"]
-        )
-        for event, count in dict(store.events).items():
-            events.add_metric([event], count)
-        yield events
-        depth = GaugeMetricFamily("apsam_queue_depth", "Calls in the server.", labels=["class"])
-        for kind in Kind:
-            depth.add_metric([kind.value], batcher.depth(kind))
-        yield depth
-        yield GaugeMetricFamily(
-            "apsam_model_verified",
-            "1 where the build that is served has passed its gate.",
-            value=float(self._engine.build.gate.passed),
-        )
+        yield from self._collect()
+
+
+def _engine_families(engine: Engine) -> list[Any]:
+    store, batcher = engine.store, engine.batcher
+    refused = CounterMetricFamily(
+        "apsam_refused", "Calls that were not let in.", labels=["class", "reason"]
+    )
+    for (kind, reason), count in dict(batcher.refused).items():
+        refused.add_metric([kind, reason], count)
+    return [
+        _labelled(
+            GaugeMetricFamily,
+            "apsam_store_bytes",
+            "Bytes of held images.",
+            "state",
+            {
+                "used": store.held_bytes,
+                "reserved": store.reserved_bytes,
+                "limit": store.budget_bytes,
+            },
+        ),
+        GaugeMetricFamily("apsam_store_entries", "Held images.", value=len(store)),
+        _labelled(
+            CounterMetricFamily,
+            "apsam_store_events",
+            "What happened to held images.",
+            "event",
+            store.events,
+        ),
+        _labelled(
+            GaugeMetricFamily,
+            "apsam_queue_depth",
+            "Calls in the server.",
+            "class",
+            {kind.value: batcher.depth(kind) for kind in Kind},
+        ),
+        refused,
+        _labelled(
+            CounterMetricFamily,
+            "apsam_faults",
+            "Times that the device or the model failed.",
+            "reason",
+            engine.faults,
+        ),
+        *_model_families(engine),
+    ]
+
+
+def _model_families(engine: Engine) -> list[Any]:
+    names = ["digest", "preset", "form", "precision"]
+    info = GaugeMetricFamily("apsam_model_info", "Models that answer; always 1.", labels=names)
+    current = GaugeMetricFamily(
+        "apsam_model_current", "1 for the model that new images go to.", labels=["digest"]
+    )
+    verified = GaugeMetricFamily(
+        "apsam_model_verified", "1 where the build has passed its gate.", labels=["digest"]
+    )
+    for model in engine.models():
+        info.add_metric([model.digest, model.preset, model.form, model.precision], 1)
+        current.add_metric([model.digest], float(model.current))
+        verified.add_metric([model.digest], float(model.verified))
+    return [info, current, verified]
+
+
+def _audit_families(audit: AuditLog) -> list[Any]:
+    return [
+        CounterMetricFamily(
+            "apsam_audit_records", "Records taken for the audit log.", value=audit.num_records
+        ),
+        GaugeMetricFamily(
+            "apsam_audit_failed",
+            "1 while the audit log cannot be written and nothing is answered.",
+            value=float(audit.failed),
+        ),
+    ]
+
+
+def _labelled(family: Any, name: str, text: str, label: str, values: Mapping[str, float]) -> Any:
+    built = family(name, text, labels=[label])
+    for key, value in dict(values).items():
+        built.add_metric([key], value)
+    return built

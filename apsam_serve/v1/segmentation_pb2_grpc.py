@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class SegmentationServiceStub(object):
-    """Missing associated documentation comment in .proto file."""
+    """Every call takes a deadline; a call that cannot make its own is refused at once.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -34,28 +35,82 @@ class SegmentationServiceStub(object):
         Args:
             channel: A grpc.Channel.
         """
-        self.Encode = channel.unary_unary(
-                '/apsam_serve.v1.SegmentationService/Encode',
-                request_serializer=apsam__serve_dot_v1_dot_segmentation__pb2.EncodeRequest.SerializeToString,
-                response_deserializer=apsam__serve_dot_v1_dot_segmentation__pb2.EncodeResponse.FromString,
+        self.GetServerInfo = channel.unary_unary(
+                '/apsam_serve.v1.SegmentationService/GetServerInfo',
+                request_serializer=apsam__serve_dot_v1_dot_segmentation__pb2.GetServerInfoRequest.SerializeToString,
+                response_deserializer=apsam__serve_dot_v1_dot_segmentation__pb2.GetServerInfoResponse.FromString,
+                _registered_method=True)
+        self.CreateEmbedding = channel.unary_unary(
+                '/apsam_serve.v1.SegmentationService/CreateEmbedding',
+                request_serializer=apsam__serve_dot_v1_dot_segmentation__pb2.CreateEmbeddingRequest.SerializeToString,
+                response_deserializer=apsam__serve_dot_v1_dot_segmentation__pb2.CreateEmbeddingResponse.FromString,
+                _registered_method=True)
+        self.GetEmbedding = channel.unary_unary(
+                '/apsam_serve.v1.SegmentationService/GetEmbedding',
+                request_serializer=apsam__serve_dot_v1_dot_segmentation__pb2.GetEmbeddingRequest.SerializeToString,
+                response_deserializer=apsam__serve_dot_v1_dot_segmentation__pb2.GetEmbeddingResponse.FromString,
+                _registered_method=True)
+        self.RenewEmbedding = channel.unary_unary(
+                '/apsam_serve.v1.SegmentationService/RenewEmbedding',
+                request_serializer=apsam__serve_dot_v1_dot_segmentation__pb2.RenewEmbeddingRequest.SerializeToString,
+                response_deserializer=apsam__serve_dot_v1_dot_segmentation__pb2.RenewEmbeddingResponse.FromString,
+                _registered_method=True)
+        self.DeleteEmbedding = channel.unary_unary(
+                '/apsam_serve.v1.SegmentationService/DeleteEmbedding',
+                request_serializer=apsam__serve_dot_v1_dot_segmentation__pb2.DeleteEmbeddingRequest.SerializeToString,
+                response_deserializer=apsam__serve_dot_v1_dot_segmentation__pb2.DeleteEmbeddingResponse.FromString,
                 _registered_method=True)
         self.Segment = channel.unary_unary(
                 '/apsam_serve.v1.SegmentationService/Segment',
                 request_serializer=apsam__serve_dot_v1_dot_segmentation__pb2.SegmentRequest.SerializeToString,
                 response_deserializer=apsam__serve_dot_v1_dot_segmentation__pb2.SegmentResponse.FromString,
                 _registered_method=True)
-        self.Release = channel.unary_unary(
-                '/apsam_serve.v1.SegmentationService/Release',
-                request_serializer=apsam__serve_dot_v1_dot_segmentation__pb2.ReleaseRequest.SerializeToString,
-                response_deserializer=apsam__serve_dot_v1_dot_segmentation__pb2.ReleaseResponse.FromString,
+        self.Propose = channel.unary_unary(
+                '/apsam_serve.v1.SegmentationService/Propose',
+                request_serializer=apsam__serve_dot_v1_dot_segmentation__pb2.ProposeRequest.SerializeToString,
+                response_deserializer=apsam__serve_dot_v1_dot_segmentation__pb2.ProposeResponse.FromString,
+                _registered_method=True)
+        self.Session = channel.stream_stream(
+                '/apsam_serve.v1.SegmentationService/Session',
+                request_serializer=apsam__serve_dot_v1_dot_segmentation__pb2.SessionRequest.SerializeToString,
+                response_deserializer=apsam__serve_dot_v1_dot_segmentation__pb2.SessionResponse.FromString,
                 _registered_method=True)
 
 
 class SegmentationServiceServicer(object):
-    """Missing associated documentation comment in .proto file."""
+    """Every call takes a deadline; a call that cannot make its own is refused at once.
+    """
 
-    def Encode(self, request, context):
-        """Encodes an image and holds it under a handle, for as many Segment calls as it is held.
+    def GetServerInfo(self, request, context):
+        """What the server runs, and within which limits.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateEmbedding(self, request, context):
+        """Encodes an image and holds it under a handle, for as many calls as it is held.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetEmbedding(self, request, context):
+        """What is known of a held image. Does not count as use.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RenewEmbedding(self, request, context):
+        """Moves the expiry of a held image.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteEmbedding(self, request, context):
+        """Forgets a held image. A handle that is gone already is no error.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -68,8 +123,17 @@ class SegmentationServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def Release(self, request, context):
-        """Forgets a held image. A handle that is gone already is no error.
+    def Propose(self, request, context):
+        """Finds objects without a click: the places that the energy branch looks at become clicks.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Session(self, request_iterator, context):
+        """One station's stream: image, click, refine, next image. Steps are answered in order, one
+        response each; a step that fails is answered with a fault and the stream goes on. The current
+        image is held until the next one or the end of the stream.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -78,20 +142,45 @@ class SegmentationServiceServicer(object):
 
 def add_SegmentationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'Encode': grpc.unary_unary_rpc_method_handler(
-                    servicer.Encode,
-                    request_deserializer=apsam__serve_dot_v1_dot_segmentation__pb2.EncodeRequest.FromString,
-                    response_serializer=apsam__serve_dot_v1_dot_segmentation__pb2.EncodeResponse.SerializeToString,
+            'GetServerInfo': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetServerInfo,
+                    request_deserializer=apsam__serve_dot_v1_dot_segmentation__pb2.GetServerInfoRequest.FromString,
+                    response_serializer=apsam__serve_dot_v1_dot_segmentation__pb2.GetServerInfoResponse.SerializeToString,
+            ),
+            'CreateEmbedding': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateEmbedding,
+                    request_deserializer=apsam__serve_dot_v1_dot_segmentation__pb2.CreateEmbeddingRequest.FromString,
+                    response_serializer=apsam__serve_dot_v1_dot_segmentation__pb2.CreateEmbeddingResponse.SerializeToString,
+            ),
+            'GetEmbedding': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetEmbedding,
+                    request_deserializer=apsam__serve_dot_v1_dot_segmentation__pb2.GetEmbeddingRequest.FromString,
+                    response_serializer=apsam__serve_dot_v1_dot_segmentation__pb2.GetEmbeddingResponse.SerializeToString,
+            ),
+            'RenewEmbedding': grpc.unary_unary_rpc_method_handler(
+                    servicer.RenewEmbedding,
+                    request_deserializer=apsam__serve_dot_v1_dot_segmentation__pb2.RenewEmbeddingRequest.FromString,
+                    response_serializer=apsam__serve_dot_v1_dot_segmentation__pb2.RenewEmbeddingResponse.SerializeToString,
+            ),
+            'DeleteEmbedding': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteEmbedding,
+                    request_deserializer=apsam__serve_dot_v1_dot_segmentation__pb2.DeleteEmbeddingRequest.FromString,
+                    response_serializer=apsam__serve_dot_v1_dot_segmentation__pb2.DeleteEmbeddingResponse.SerializeToString,
             ),
             'Segment': grpc.unary_unary_rpc_method_handler(
                     servicer.Segment,
                     request_deserializer=apsam__serve_dot_v1_dot_segmentation__pb2.SegmentRequest.FromString,
                     response_serializer=apsam__serve_dot_v1_dot_segmentation__pb2.SegmentResponse.SerializeToString,
             ),
-            'Release': grpc.unary_unary_rpc_method_handler(
-                    servicer.Release,
-                    request_deserializer=apsam__serve_dot_v1_dot_segmentation__pb2.ReleaseRequest.FromString,
-                    response_serializer=apsam__serve_dot_v1_dot_segmentation__pb2.ReleaseResponse.SerializeToString,
+            'Propose': grpc.unary_unary_rpc_method_handler(
+                    servicer.Propose,
+                    request_deserializer=apsam__serve_dot_v1_dot_segmentation__pb2.ProposeRequest.FromString,
+                    response_serializer=apsam__serve_dot_v1_dot_segmentation__pb2.ProposeResponse.SerializeToString,
+            ),
+            'Session': grpc.stream_stream_rpc_method_handler(
+                    servicer.Session,
+                    request_deserializer=apsam__serve_dot_v1_dot_segmentation__pb2.SessionRequest.FromString,
+                    response_serializer=apsam__serve_dot_v1_dot_segmentation__pb2.SessionResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -102,10 +191,11 @@ def add_SegmentationServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SegmentationService(object):
-    """Missing associated documentation comment in .proto file."""
+    """Every call takes a deadline; a call that cannot make its own is refused at once.
+    """
 
     @staticmethod
-    def Encode(request,
+    def GetServerInfo(request,
             target,
             options=(),
             channel_credentials=None,
@@ -118,9 +208,117 @@ class SegmentationService(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/apsam_serve.v1.SegmentationService/Encode',
-            apsam__serve_dot_v1_dot_segmentation__pb2.EncodeRequest.SerializeToString,
-            apsam__serve_dot_v1_dot_segmentation__pb2.EncodeResponse.FromString,
+            '/apsam_serve.v1.SegmentationService/GetServerInfo',
+            apsam__serve_dot_v1_dot_segmentation__pb2.GetServerInfoRequest.SerializeToString,
+            apsam__serve_dot_v1_dot_segmentation__pb2.GetServerInfoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateEmbedding(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apsam_serve.v1.SegmentationService/CreateEmbedding',
+            apsam__serve_dot_v1_dot_segmentation__pb2.CreateEmbeddingRequest.SerializeToString,
+            apsam__serve_dot_v1_dot_segmentation__pb2.CreateEmbeddingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEmbedding(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apsam_serve.v1.SegmentationService/GetEmbedding',
+            apsam__serve_dot_v1_dot_segmentation__pb2.GetEmbeddingRequest.SerializeToString,
+            apsam__serve_dot_v1_dot_segmentation__pb2.GetEmbeddingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RenewEmbedding(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apsam_serve.v1.SegmentationService/RenewEmbedding',
+            apsam__serve_dot_v1_dot_segmentation__pb2.RenewEmbeddingRequest.SerializeToString,
+            apsam__serve_dot_v1_dot_segmentation__pb2.RenewEmbeddingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteEmbedding(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apsam_serve.v1.SegmentationService/DeleteEmbedding',
+            apsam__serve_dot_v1_dot_segmentation__pb2.DeleteEmbeddingRequest.SerializeToString,
+            apsam__serve_dot_v1_dot_segmentation__pb2.DeleteEmbeddingResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -159,7 +357,7 @@ class SegmentationService(object):
             _registered_method=True)
 
     @staticmethod
-    def Release(request,
+    def Propose(request,
             target,
             options=(),
             channel_credentials=None,
@@ -172,9 +370,36 @@ class SegmentationService(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/apsam_serve.v1.SegmentationService/Release',
-            apsam__serve_dot_v1_dot_segmentation__pb2.ReleaseRequest.SerializeToString,
-            apsam__serve_dot_v1_dot_segmentation__pb2.ReleaseResponse.FromString,
+            '/apsam_serve.v1.SegmentationService/Propose',
+            apsam__serve_dot_v1_dot_segmentation__pb2.ProposeRequest.SerializeToString,
+            apsam__serve_dot_v1_dot_segmentation__pb2.ProposeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Session(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/apsam_serve.v1.SegmentationService/Session',
+            apsam__serve_dot_v1_dot_segmentation__pb2.SessionRequest.SerializeToString,
+            apsam__serve_dot_v1_dot_segmentation__pb2.SessionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -13,11 +13,11 @@ import cv2
 
 from apsam_serve.contract.cpus import num_cpus
 from apsam_serve.contract.folders import new_folder
+from apsam_serve.contract.pseudo_colour import PALETTES
 from apsam_train.errors import ConfigError
 from apsam_train.progress import Progress
 
 from .generator import SCENES, SynthConfig, generate
-from .palettes import PALETTES
 from .writer import write_annotations, write_image
 
 _CHUNK = 8

@@ -6,11 +6,11 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from apsam_serve.contract.pseudo_colour import PALETTES, colourise
 from apsam_train.errors import ConfigError
 
 from .canvas import visible
 from .materials import MATERIALS
-from .palettes import PALETTES, colourise
 from .plain import plain_shapes
 from .scanner import ScannerConfig, scan
 from .scene import PlacedThreat, compose

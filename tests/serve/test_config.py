@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,18 @@ def test_auto_becomes_a_number_for_this_machine_in_a_new_value() -> None:
 
 
 def test_what_was_given_is_kept() -> None:
-    given = ServeConfig(bundle=Path("b"), threads=3, host_threads=2, budget_bytes=100)
-    assert resolve(given) == given
+    given = ServeConfig(
+        bundle=Path("b"), threads=3, host_threads=2, budget_bytes=100, batch_images=3
+    )
+    resolved = resolve(given)
+    assert resolved == replace(given, limits=resolved.limits)
+    assert resolved.limits.max_batch_images == 3
+
+
+@pytest.mark.parametrize(("device", "expected"), [("cpu", 1), ("cuda", 8)])
+def test_a_cpu_encodes_one_image_at_a_time_and_a_gpu_several(device: str, expected: int) -> None:
+    resolved = resolve(ServeConfig(bundle=Path("b"), device=device))
+    assert resolved.limits.max_batch_images == resolved.batch_images == expected
 
 
 @pytest.mark.parametrize(

@@ -8,25 +8,29 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from apsam_serve.v1 import segmentation_pb2 as pb
 
 ROOT = Path(__file__).parents[2]
-PROTO = ROOT / "protos/apsam_serve/v1/segmentation.proto"
+PROTOS = sorted((ROOT / "protos").rglob("*.proto"))
 
 
 def test_regenerating_changes_nothing(tmp_path: Path) -> None:
     outputs = [f"--{kind}_out={tmp_path}" for kind in ("python", "pyi", "grpc_python")]
     command = [sys.executable, "-m", "grpc_tools.protoc", "-I", str(ROOT / "protos"), *outputs]
-    subprocess.run([*command, str(PROTO)], check=True)
-    for made in (tmp_path / "apsam_serve/v1").iterdir():
-        committed = ROOT / "apsam_serve/v1" / made.name
-        assert committed.read_text() == made.read_text(), f"run `make proto`: {made.name} differs"
+    subprocess.run([*command, *map(str, PROTOS)], check=True)
+    made = [path.relative_to(tmp_path) for path in tmp_path.rglob("*.py*")]
+    assert len(made) == 3 * len(PROTOS) == 6
+    for path in made:
+        fresh = (tmp_path / path).read_text()
+        assert (ROOT / path).read_text() == fresh, f"run `make proto`: {path} differs"
 
 
-def test_every_field_and_every_value_has_a_comment() -> None:
-    lines = PROTO.read_text().splitlines()
-    for before, line in itertools.pairwise(lines):
-        if re.match(r"\s+[\w. ]+ = \d+;", line):
+@pytest.mark.parametrize("proto", PROTOS, ids=lambda path: path.name)
+def test_every_field_and_every_value_has_a_comment(proto: Path) -> None:
+    for before, line in itertools.pairwise(proto.read_text().splitlines()):
+        if re.match(r"\s+[\w.<>, ]+ = \d+;", line):
             assert before.strip().startswith("//"), f"no comment above {line.strip()!r}"
 
 

@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import grpc
 import pytest
 
-from apsam_serve.client import Client
+from apsam_serve.client import Client, Retries
 from apsam_serve.contract.prompts import Prompt
 from apsam_serve.errors import ApsamError, NotServingError
 
@@ -88,12 +89,13 @@ def test_a_first_signal_drains_and_no_call_in_flight_is_lost(start: Start, bag_p
 
 def test_health_says_not_serving_while_calls_in_flight_finish(start: Start, bag_png: bytes) -> None:
     process = start()
-    with Client(address(process), timeout_s=20) as client:
+    server = address(process)
+    with Client(server, timeout_s=20) as client, grpc.insecure_channel(server) as channel:
         image = client.encode(bag_png)
         click = threading.Thread(target=image.segment, args=([Prompt.click(20, 20)],))
         click.start()
         time.sleep(0.1)
-        watch = client._channel.unary_stream("/grpc.health.v1.Health/Watch")(b"")
+        watch = channel.unary_stream("/grpc.health.v1.Health/Watch")(b"")
         assert next(watch) == b"\x08\x01"
         process.send_signal(signal.SIGINT)
         assert next(watch) == b"\x08\x02"
@@ -106,7 +108,7 @@ def test_health_says_not_serving_while_calls_in_flight_finish(start: Start, bag_
 def test_a_second_signal_ends_the_process_at_once(start: Start, bag_png: bytes) -> None:
     process = start("--grace-s", "60", script=SLOW.replace("0.3", "3"))
     server = address(process)
-    with Client(server, timeout_s=20) as client:
+    with Client(server, timeout_s=20, retries=Retries(max_attempts=1)) as client:
         image = client.encode(bag_png)
         broken: list[str] = []
 
@@ -149,7 +151,7 @@ def test_a_bundle_that_changed_is_refused_in_one_line(start: Start, fresh_bundle
         (["--backend", "tpu"], "back end 'tpu' is unknown; choose one of fake, onnxruntime"),
         (["--backend", "onnxruntime", "--device", "cuda"], "cannot run on device 'cuda'"),
         (["--listen", "nonsense"], "--listen 'nonsense' is not HOST:PORT"),
-        (["--budget-bytes", "10"], "--budget-bytes 10 holds no image"),
+        (["--budget-bytes", "10"], "a budget of 10 bytes holds no image"),
         (["--ttl-s", "0"], "--ttl-s 0.0"),
         (["--backend", "onnxruntime", "--build", "trt"], "has no build 'trt'; it has fp32"),
         (["--require-signature", "/nowhere.pub"], "has no signature"),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from apsam_serve.engine.batcher import Batcher, Kind, Limits
-from apsam_serve.errors import OverloadedError
+from apsam_serve.errors import DeadlineExceededError, OverloadedError
 
 
 @dataclass(kw_only=True, eq=False)
@@ -16,18 +17,20 @@ class FakeJob:
     kind: Kind
     size: int = 1
     deadline_s: float | None = None
-    gone: bool = False
+    group: str = "model"
+    station: str = "lane"
+    has_gone: bool = False
 
-    def cancelled(self) -> bool:
-        return self.gone
-
-
-def click(name: str, size: int = 1, deadline_s: float | None = None) -> FakeJob:
-    return FakeJob(name=name, kind=Kind.CLICK, size=size, deadline_s=deadline_s)
+    def gone(self) -> bool:
+        return self.has_gone
 
 
-def encode(name: str) -> FakeJob:
-    return FakeJob(name=name, kind=Kind.ENCODE)
+def click(name: str, size: int = 1, **more: Any) -> FakeJob:
+    return FakeJob(name=name, kind=Kind.CLICK, size=size, **more)
+
+
+def encode(name: str, **more: Any) -> FakeJob:
+    return FakeJob(name=name, kind=Kind.ENCODE, **more)
 
 
 LIMITS = Limits(
@@ -73,9 +76,12 @@ def test_clicks_come_first_in_full_batches_and_encodes_never_starve(
 
 
 def test_a_cancelled_job_is_never_started(batcher: Batcher[FakeJob]) -> None:
-    gone = click("gone")
-    gone.gone = True
-    assert order(batcher, gone, click("stays")) == ["stays"]
+    gone = click("gone", has_gone=True)
+    batcher.push(gone)
+    batcher.push(click("stays"))
+    batch = batcher.next_batch(0.0)
+    assert batch is not None
+    assert (list(batch.gone), [job.name for job in batch.jobs]) == ([gone], ["stays"])
 
 
 def test_a_job_whose_deadline_passed_is_handed_out_to_be_failed(batcher: Batcher[FakeJob]) -> None:
@@ -88,31 +94,86 @@ def test_a_job_whose_deadline_passed_is_handed_out_to_be_failed(batcher: Batcher
     assert batcher.next_batch(2.0) is None
 
 
+def test_stations_take_turns_and_each_ones_jobs_stay_in_order(batcher: Batcher[FakeJob]) -> None:
+    flood = [encode(name, station="flood") for name in "abcd"]
+    other = [encode(name, station="other") for name in "xy"]
+    assert order(batcher, *flood, *other) == ["ax", "by", "cd"]
+
+
+def test_only_jobs_of_one_model_share_a_batch(batcher: Batcher[FakeJob]) -> None:
+    jobs = [
+        click("1", group="old", station="a"),
+        click("2", group="new", station="b"),
+        click("3", group="old", station="c"),
+        click("4", group="new", station="a"),
+    ]
+    assert order(batcher, *jobs) == ["13", "24"]
+
+
+def fill(batcher: Batcher[FakeJob], clicks: int = 2, encodes: int = 3) -> None:
+    for kind, count in ((Kind.CLICK, clicks), (Kind.ENCODE, encodes)):
+        for _ in range(count):
+            batcher.admit(kind, now_s=0.0)
+
+
 def test_each_class_has_its_own_bound_and_the_refusal_says_when_to_come_back(
     batcher: Batcher[FakeJob],
 ) -> None:
-    batcher.record(Kind.CLICK, 0.5)
-    batcher.record(Kind.ENCODE, 2.0)
-    for _ in range(2):
-        batcher.admit(Kind.CLICK)
-    for _ in range(3):
-        batcher.admit(Kind.ENCODE)
+    batcher.record(Kind.CLICK, seconds=0.5, num_jobs=2)
+    batcher.record(Kind.ENCODE, seconds=2.0, num_jobs=1)
+    fill(batcher)
     with pytest.raises(OverloadedError, match=r"2 click requests are pending.*retry") as caught:
-        batcher.admit(Kind.CLICK)
-    # One batch of two clicks, and three images in two batches.
-    assert caught.value.retry_after_s == pytest.approx(0.5 + 2 * 2.0)
+        batcher.admit(Kind.CLICK, now_s=0.0)
+    assert caught.value.retry_after_s == pytest.approx(2 * 0.25)
+    with pytest.raises(OverloadedError, match="3 encode requests") as caught:
+        batcher.admit(Kind.ENCODE, now_s=0.0)
+    assert caught.value.retry_after_s == pytest.approx(2 * 0.25 + 3 * 2.0)
+    assert batcher.refused == {("click", "OVERLOADED"): 1, ("encode", "OVERLOADED"): 1}
     batcher.leave(Kind.CLICK)
-    batcher.admit(Kind.CLICK)
-    with pytest.raises(OverloadedError, match="3 encode requests"):
-        batcher.admit(Kind.ENCODE)
+    batcher.admit(Kind.CLICK, now_s=0.0)
 
 
-def test_an_estimate_follows_what_batches_really_take(batcher: Batcher[FakeJob]) -> None:
-    batcher.admit(Kind.CLICK)
-    assert batcher.estimate_s() > 0
+def test_the_batch_that_runs_counts_for_what_is_left_of_it(batcher: Batcher[FakeJob]) -> None:
+    batcher.record(Kind.ENCODE, seconds=2.0, num_jobs=1)
+    batcher.start(Kind.ENCODE, 10.0)
+    assert batcher.wait_s(Kind.CLICK, 10.5) == pytest.approx(1.5)
+    assert batcher.wait_s(Kind.CLICK, 15.0) == 0
+
+
+@pytest.mark.parametrize(
+    ("deadline_s", "error"),
+    [
+        (0.4, DeadlineExceededError),
+        (0.9, OverloadedError),
+        (1.1, None),
+        (None, None),
+    ],
+)
+def test_a_call_that_cannot_make_its_deadline_is_refused_when_it_comes(
+    batcher: Batcher[FakeJob], deadline_s: float | None, error: type[Exception] | None
+) -> None:
+    batcher.record(Kind.CLICK, seconds=0.5, num_jobs=1)
+    fill(batcher, clicks=1, encodes=0)
+    if error is None:
+        batcher.admit(Kind.CLICK, now_s=0.0, deadline_s=deadline_s)
+        return
+    with pytest.raises(error, match=r"the deadline is 0\.[49]00 s away"):
+        batcher.admit(Kind.CLICK, now_s=0.0, deadline_s=deadline_s)
+    assert batcher.depth(Kind.CLICK) == 1
+
+
+def test_an_idle_server_tries_whatever_it_remembers(batcher: Batcher[FakeJob]) -> None:
+    batcher.record(Kind.CLICK, seconds=60.0, num_jobs=1)
+    batcher.admit(Kind.CLICK, now_s=0.0, deadline_s=0.1)
+    assert batcher.depth(Kind.CLICK) == 1
+
+
+def test_an_estimate_follows_what_jobs_really_take(batcher: Batcher[FakeJob]) -> None:
+    batcher.admit(Kind.CLICK, now_s=0.0)
+    batcher.record(Kind.CLICK, seconds=9.0, num_jobs=1)
     for _ in range(50):
-        batcher.record(Kind.CLICK, 0.3)
-    assert batcher.estimate_s() == pytest.approx(0.3, rel=0.01)
+        batcher.record(Kind.CLICK, seconds=0.6, num_jobs=2)
+    assert batcher.wait_s(Kind.CLICK, 0.0) == pytest.approx(0.3, rel=0.01)
 
 
 def test_draining_takes_everything_out(batcher: Batcher[FakeJob]) -> None:

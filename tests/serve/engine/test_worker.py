@@ -2,76 +2,135 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from apsam_serve.contract.manifest import ModelSpec
-from apsam_serve.engine.batcher import Batcher, Limits
+from apsam_serve.contract.inputs import Pixels
+from apsam_serve.engine.batcher import Batcher, Kind, Limits
+from apsam_serve.engine.calls import Call
+from apsam_serve.engine.compute import Encoded, Question
+from apsam_serve.engine.replies import Timings
 from apsam_serve.engine.worker import AnyJob, EncodeJob, Worker
-from apsam_serve.errors import NotServingError
-from apsam_serve.runtime.base import EncodedBatch
-from apsam_serve.runtime.fake import FakeRunner
+from apsam_serve.errors import ModelFaultError, NotServingError
+from apsam_serve.prompting.base import Answer
+
+Encode = Callable[[Sequence[Pixels]], list[Encoded]]
 
 
-class FaultyRunner:
-    """Fails once in a way that no library should, then answers too little, then well."""
+@dataclass(frozen=True)
+class Attention:
+    attention: np.ndarray = field(default_factory=lambda: np.zeros((2, 2), np.float32))
 
-    def __init__(self, model: ModelSpec) -> None:
-        self.model = model
-        self.inner = FakeRunner(model)
-        self.build = self.inner.build
-        self.num_calls = 0
 
-    def open(self) -> None:
-        """Nothing to open."""
+@dataclass
+class ScriptedCompute:
+    """Each encode is the next of the script, and then works."""
+
+    script: list[Encode]
+    held_bytes: int = 1
+    warm_prompts: Sequence[int] = (1,)
+
+    def encode(self, pixels: Sequence[Pixels]) -> list[Encoded]:
+        return self.script.pop(0)(pixels) if self.script else [Attention() for _ in pixels]
+
+    def answer(self, questions: Sequence[Question]) -> tuple[list[list[Answer]], Timings]:
+        raise NotImplementedError
+
+    def forget(self, encoded: Encoded) -> None:
+        """Nothing to free."""
 
     def close(self) -> None:
         """Nothing to free."""
 
-    def encode(self, images: NDArray[np.uint8]) -> EncodedBatch:
-        self.num_calls += 1
-        if self.num_calls == 1:
-            raise SystemExit("a library called exit")
-        return self.inner.encode(images[:-1] if self.num_calls == 2 else images)
 
-    def decode(self, **inputs: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
-        raise NotImplementedError
+def _exits(pixels: Sequence[Pixels]) -> list[Encoded]:
+    raise SystemExit("a library called exit")
+
+
+def _answers_too_little(pixels: Sequence[Pixels]) -> list[Encoded]:
+    return []
+
+
+def _poisoned(pixels: Sequence[Pixels]) -> list[Encoded]:
+    if any(one.image.min() == 66 for one in pixels):
+        raise ModelFaultError("no numbers")
+    return [Attention() for _ in pixels]
+
+
+Observed = list[tuple[Kind, int, int]]
 
 
 @pytest.fixture
-def worker(model: ModelSpec) -> Worker:
-    batcher: Batcher[AnyJob] = Batcher(Limits())
-    return Worker(FaultyRunner(model), batcher)  # type: ignore[arg-type]
+def observed() -> Observed:
+    return []
 
 
-def job(model: ModelSpec) -> EncodeJob:
-    return EncodeJob(frame=np.zeros((model.side, model.side, 3), np.uint8), deadline_s=None)
+@pytest.fixture
+def worker(observed: Observed) -> Iterator[Worker]:
+    def observe(kind: Kind, queued_s: Sequence[float], faults: Sequence[BaseException]) -> None:
+        observed.append((kind, len(queued_s), len(faults)))
 
-
-def test_the_thread_survives_every_fault_of_a_runner(worker: Worker, model: ModelSpec) -> None:
-    worker.open()
-    for expected in (SystemExit, AssertionError):
-        broken = job(model)
-        worker.push(broken)
-        with pytest.raises(expected):
-            broken.future.result(5)
-    fine = job(model)
-    worker.push(fine)
-    encoded, timings = fine.future.result(5)
-    assert encoded.embedding.shape[0] == model.embed_dim
-    assert set(timings) == {"encode", "queue"}
+    batcher: Batcher[AnyJob] = Batcher(Limits(max_batch_images=4))
+    worker = Worker(batcher, observe)
+    yield worker
     worker.close()
 
 
-def test_a_job_for_a_closed_worker_fails_at_once(worker: Worker, model: ModelSpec) -> None:
+def job(compute: ScriptedCompute, value: int = 0) -> EncodeJob:
+    image = np.full((4, 4, 3), value, np.uint8)
+    pixels = Pixels(image=image, energy=image)
+    return EncodeJob(call=Call(), compute=compute, group="model", pixels=pixels)
+
+
+@pytest.mark.parametrize(
+    ("fails", "error"), [(_exits, SystemExit), (_answers_too_little, AssertionError)]
+)
+def test_whatever_a_library_does_the_caller_hears_of_it_and_the_next_one_works(
+    worker: Worker, fails: Encode, error: type[BaseException]
+) -> None:
+    worker.open()
+    compute = ScriptedCompute([fails])
+    first, second = job(compute), job(compute)
+    worker.push(first)
+    with pytest.raises(error):
+        first.future.result(5)
+    worker.push(second)
+    assert second.future.result(5)
+
+
+def test_one_images_fault_fails_no_other_of_its_batch(worker: Worker, observed: Observed) -> None:
+    compute = ScriptedCompute([_poisoned] * 4)
+    jobs = [job(compute), job(compute, 66), job(compute)]
+    for one in jobs:
+        worker.push(one)
+    worker.open()
+    with pytest.raises(ModelFaultError):
+        jobs[1].future.result(5)
+    assert jobs[0].future.result(5)
+    assert jobs[2].future.result(5)
+    worker.close()
+    assert observed == [(Kind.ENCODE, 3, 1)]
+
+
+def test_a_job_whose_caller_has_gone_is_cancelled_and_never_runs(worker: Worker) -> None:
+    compute = ScriptedCompute([_exits])
+    gone, stays = job(compute), job(ScriptedCompute([]))
+    gone.call.gone = True
+    worker.push(gone)
+    worker.push(stays)
+    worker.open()
+    assert stays.future.result(5)
+    assert gone.future.cancelled()
+    assert compute.script == [_exits]
+
+
+def test_a_worker_that_closes_fails_what_waits_and_what_comes(worker: Worker) -> None:
     worker.open()
     worker.close()
-    late = job(model)
+    late = job(ScriptedCompute([]))
     worker.push(late)
-    with pytest.raises(NotServingError, match="closed; use another one"):
-        late.future.result(1)
-
-
-def test_a_worker_that_was_never_opened_can_be_closed(worker: Worker) -> None:
-    worker.close()
+    with pytest.raises(NotServingError, match="the engine is closed"):
+        late.future.result(5)

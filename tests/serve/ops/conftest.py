@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Iterator
 
 import pytest
@@ -14,15 +13,13 @@ from apsam_serve.errors import BackendUnavailableError
 from apsam_serve.ops.cuda import load_cuda
 from apsam_serve.ops.device import DeviceKernels, compute_capability
 from apsam_serve.ops.sources import kernel_file
-from tests.serve.ops.host_build import compile_host
+from tests.serve.ops.host_build import load_host
 from tests.serve.ops.launchers import GpuKernels, HostKernels, Launcher
 
 
 @pytest.fixture(scope="session")
 def host_kernels(tmp_path_factory: pytest.TempPathFactory) -> HostKernels:
-    options = ["-O2", "-shared", "-fPIC", "-Wall", "-Wextra", "-Wno-unknown-pragmas"]
-    library = compile_host(tmp_path_factory.mktemp("host"), "host.cpp", options)
-    return HostKernels(ctypes.CDLL(str(library)))
+    return HostKernels(load_host(tmp_path_factory.mktemp("host")))
 
 
 @pytest.fixture(scope="session")

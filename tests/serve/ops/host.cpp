@@ -60,6 +60,10 @@ extern "C" int launch(const char* name, unsigned grid_x, unsigned grid_y, unsign
         run(adaptive_points, threads, arguments);
     } else if (std::strcmp(name, "pack_masks") == 0) {
         run(pack_masks, threads, arguments);
+    } else if (std::strcmp(name, "choose_decode") == 0) {
+        run(choose_decode, threads, arguments);
+    } else if (std::strcmp(name, "keep_masks") == 0) {
+        run(keep_masks, threads, arguments);
     } else {
         return 1;
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -29,3 +30,9 @@ def compile_host(folder: Path, program: str, options: Sequence[str]) -> Path:
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return out
+
+
+def load_host(folder: Path) -> ctypes.CDLL:
+    """The host build as a library, whose `launch` is that of host.cpp."""
+    options = ["-O2", "-shared", "-fPIC", "-Wall", "-Wextra", "-Wno-unknown-pragmas"]
+    return ctypes.CDLL(str(compile_host(folder, "host.cpp", options)))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from apsam_serve.errors import BackendUnavailableError
+from apsam_serve.errors import BackendUnavailableError, DeviceFaultError
 from apsam_serve.ops.device import DeviceKernels, compute_capability
 from apsam_serve.ops.kernels import BEST_MASK
 
@@ -34,6 +35,34 @@ def test_a_missing_device_or_context_is_named(tmp_path: Path) -> None:
                 BackendUnavailableError, match=r"no CUDA device|no current CUDA context"
             ):
                 fresh.submit(ask).result()
+    kernels.close()
+
+
+def test_a_launch_that_is_refused_is_a_fault_of_the_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes = SimpleNamespace(CUDA_SUCCESS=SimpleNamespace(name="CUDA_SUCCESS"))
+    refused = SimpleNamespace(name="CUDA_ERROR_ILLEGAL_ADDRESS")
+    fine = (codes.CUDA_SUCCESS,)
+    driver = SimpleNamespace(
+        CUresult=codes,
+        cuInit=lambda _: fine,
+        cuCtxGetCurrent=lambda: (*fine, 1),
+        cuModuleLoadData=lambda _: (*fine, "module"),
+        cuModuleGetFunction=lambda _module, name: (*fine, name),
+        cuModuleUnload=lambda _: fine,
+        cuLaunchKernel=lambda *_: (refused,),
+    )
+    monkeypatch.setitem(sys.modules, "cuda.bindings.driver", driver)
+    runtime = SimpleNamespace(cudaGetDeviceCount=lambda: (0, 1))
+    monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", runtime)
+    (tmp_path / "sm_90.cubin").write_bytes(b"kernels")
+    kernels = DeviceKernels(tmp_path / "sm_90.cubin")
+    kernels.open()
+    values = dict.fromkeys(BEST_MASK.parameters, 4)
+    message = "CUDA_ERROR_ILLEGAL_ADDRESS: best_mask on a grid of 3 x 1 was not started"
+    with pytest.raises(DeviceFaultError, match=message):
+        kernels.launch(BEST_MASK, (3, 1), values, stream=7)
     kernels.close()
 
 

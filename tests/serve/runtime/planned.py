@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from apsam_export.errors import PlanError
+from apsam_export.kernels import compile_kernels
 from apsam_export.plans.compiler import Compiler
 from apsam_export.plans.compiling import build_name, compile_plans
 from apsam_export.request import PlanForm
@@ -47,3 +48,11 @@ def add_plans(path: Path, *, form: PlanForm, precision: Precision, cache: Path) 
     plans = replace(source, form=form, graphs=graphs, compiled=compiled, gate=gate)
     write_manifest(path, replace(manifest, builds={**manifest.builds, name: plans}, files={}))
     return name
+
+
+def add_kernels(path: Path) -> None:
+    """Give a bundle the kernels for this machine's GPU."""
+    manifest = open_bundle(path).manifest
+    architecture = "sm_" + describe_gpu(load_cuda())["compute_capability"].replace(".", "")
+    kernels = compile_kernels(path, [architecture])
+    write_manifest(path, replace(manifest, kernels=kernels, files={}))

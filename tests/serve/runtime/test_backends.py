@@ -86,6 +86,25 @@ def test_encoding_has_the_shapes_of_the_model(
     assert {array.dtype for array in arrays} == {np.dtype(np.float32)}
 
 
+def test_energy_may_come_from_other_pixels_than_the_image(
+    runner: Runner, bag: NDArray[np.uint8], model: ModelSpec
+) -> None:
+    frames = images(bag, model)
+    same, none = runner.encode(frames, frames), runner.encode(frames)
+    swapped = runner.encode(frames, frames[::-1])
+    np.testing.assert_array_equal(same.energy_query, none.energy_query)
+    np.testing.assert_array_equal(same.attention, none.attention)
+    np.testing.assert_array_equal(swapped.embedding, none.embedding)
+    np.testing.assert_array_equal(swapped.energy_query, none.energy_query[::-1])
+    np.testing.assert_array_equal(swapped.attention, none.attention[::-1])
+    assert not np.allclose(swapped.energy_query, none.energy_query)
+    assert not np.allclose(swapped.attention, none.attention)
+
+
+def test_nobody_sees_a_device_that_was_not_asked_for(runner: Runner) -> None:
+    assert runner.device is None
+
+
 def test_decoding_has_the_shapes_of_the_model(
     runner: Runner, bag: NDArray[np.uint8], model: ModelSpec
 ) -> None:
@@ -160,6 +179,7 @@ def test_creating_a_runner_touches_no_file(tiny_bundle: Path) -> None:
     for name in names():
         made = load(name)(bundle, RunnerOptions(device="nowhere"))
         assert made.model is bundle.manifest.model
+        assert made.device is None
 
 
 def test_an_unknown_back_end_names_the_known_ones() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -12,8 +14,10 @@ import pytest
 from apsam_export.request import PlanForm
 from apsam_serve.contract.manifest import open_bundle
 from apsam_serve.contract.prompts import MAX_DECODER_POINTS, MAX_PROMPTS
-from apsam_serve.runtime.base import DecodedBatch, Runner, RunnerOptions, load
-from tests.serve.runtime.planned import add_plans, need
+from apsam_serve.errors import BackendUnavailableError
+from apsam_serve.runtime.base import DecodedBatch, DeviceRunner, Runner, RunnerOptions, load
+from tests.serve.runtime.host_device import Call, answers_of, as_arguments, prompts
+from tests.serve.runtime.planned import add_kernels, add_plans, need
 
 pytestmark = pytest.mark.gpu
 
@@ -28,12 +32,22 @@ def planned_bundle(
     folder = tmp_path_factory.mktemp(form)
     path = shutil.copytree(tiny_bundle, folder / "bundle")
     add_plans(path, form=form, precision="fp32", cache=folder / "cache")
+    add_kernels(path)
     return path
 
 
 @pytest.fixture
 def runner(planned_bundle: Path) -> Iterator[Runner]:
     made = load("tensorrt")(open_bundle(planned_bundle), RunnerOptions(device="cuda"))
+    made.open()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def resident(planned_bundle: Path) -> Iterator[DeviceRunner]:
+    options = RunnerOptions(device="cuda", on_device=True)
+    made = cast(DeviceRunner, load("tensorrt")(open_bundle(planned_bundle), options))
     made.open()
     yield made
     made.close()
@@ -84,7 +98,66 @@ def test_plans_decode_like_the_graphs(
 
 
 def test_profiles_can_be_changed_back_and_forth(runner: Runner) -> None:
-    """TensorRT-RTX may answer with another kernel by then, which it compiled in the meantime."""
     first = decode(runner, 1, 1, 2)
     decode(runner, 4, 16, 3)
     np.testing.assert_allclose(decode(runner, 1, 1, 2).logits, first.logits, atol=1e-2, rtol=1e-5)
+
+
+def test_what_is_recorded_answers_like_what_is_not(
+    resident: DeviceRunner, reference: Runner
+) -> None:
+    gpu, model = resident.device, resident.model
+    assert gpu is not None
+    calls = {
+        num: Call(gpu, "prompt_decoder", prompts(model, images=4, num=num), answers_of(model, num))
+        for num in (4, 16, 8)
+    }
+    for seed in range(4):  # runs, is recorded where it can be, and is replayed twice
+        for num, call in calls.items():
+            inputs = prompts(model, images=4, num=num, seed=seed)
+            work = partial(resident.enqueue, "prompt_decoder", call.inputs, call.outputs)
+            call.send(inputs)
+            if resident.replayable:
+                gpu.replay(num, work)
+            else:
+                work()
+            found = call.fetch()
+            gpu.wait()
+            expected = reference.decode(**as_arguments(inputs))
+            np.testing.assert_allclose(
+                found["low_res_logits"], expected.logits, atol=0.05, rtol=1e-4
+            )
+
+
+def test_plans_of_rtx_leave_their_kernels_for_the_next_start(
+    planned_bundle: Path, tmp_path: Path
+) -> None:
+    bundle = open_bundle(planned_bundle)
+    for _ in range(2):
+        made = load("tensorrt")(bundle, RunnerOptions(device="cuda", cache=tmp_path))
+        made.open()
+        decode(made, 1, 1, 2)
+        rtx = made.build.form == "tensorrt_rtx"
+        made.close()
+        assert len(list(tmp_path.iterdir())) == (3 if rtx else 0)
+
+
+def test_onnxruntime_on_a_gpu_answers_like_on_a_cpu(
+    planned_bundle: Path, reference: Runner
+) -> None:
+    options = RunnerOptions(device="cuda", on_device=True)
+    made = cast(DeviceRunner, load("onnxruntime")(open_bundle(planned_bundle), options))
+    try:
+        made.open()
+    except BackendUnavailableError as error:
+        pytest.skip(str(error))
+    inputs = prompts(made.model, images=2, num=4)
+    expected = reference.decode(**as_arguments(inputs))
+    gpu = made.device
+    call = Call(gpu, "prompt_decoder", inputs, answers_of(made.model, 4))
+    for _ in range(3):
+        found = call.run(made.enqueue, inputs)
+        assert gpu is not None
+        gpu.wait()
+        np.testing.assert_allclose(found["low_res_logits"], expected.logits, atol=0.05, rtol=1e-4)
+    made.close()

@@ -11,6 +11,7 @@ import cv2
 import grpc
 import numpy as np
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from hypothesis import HealthCheck, given, settings
@@ -24,10 +25,9 @@ from apsam_serve.errors import InvalidImageError, InvalidInputError, InvalidProm
 from apsam_serve.service.background import BackgroundServer
 from apsam_serve.service.server import SERVICE
 from apsam_serve.v1 import segmentation_pb2 as pb
-from apsam_serve.v1 import segmentation_pb2_grpc as pb_grpc
+from tests.serve.service.asking import CLICK, refused
 
 NAN = float("nan")
-CLICK = pb.Prompt(points=[pb.Point(x=1, y=1)])
 ON_NOTHING = pb.Prompt(points=[pb.Point(x=1, y=1, label=9)])  # type: ignore[arg-type]
 
 
@@ -130,14 +130,61 @@ def test_settings_of_apg_that_mean_nothing_are_refused(client: Client, bag_png: 
         ({"prompts": [CLICK]}, "request has no source; give a handle or an image"),
         ({"handle": "x", "prompts": [CLICK], "strategy": 77}, "strategy 77 is unknown"),
         ({"handle": "x", "prompts": [CLICK], "mask_encoding": 77}, "mask_encoding 77 is unknown"),
-        ({"image": b"", "prompts": [CLICK]}, "0 bytes"),
+        ({"image": pb.Image(file=b""), "prompts": [CLICK]}, "0 bytes"),
+        ({"image": pb.Image(), "prompts": [CLICK]}, "image has no form; give one of file, raw_rgb"),
+        ({"handle": "x", "prompts": [CLICK], "request_id": "7"}, "request_id '7' is no UUID"),
     ],
 )
 def test_requests_that_no_client_of_ours_sends_are_refused_too(
-    client: Client, fields: dict[str, Any], message: str
+    stub: Any, fields: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(InvalidInputError, match=message):
-        client.call("Segment", pb.SegmentRequest(**fields))
+    error = refused(stub.Segment, pb.SegmentRequest(**fields))
+    assert isinstance(error, InvalidInputError)
+    assert message in str(error)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"max_proposals": 65}, "max_proposals is 65; give 1 to 64"),
+        ({"max_proposals": -1}, "max_proposals is -1"),
+        ({"min_score": NAN}, "min_score is nan; give 0 to 1"),
+        ({"max_overlap": 0.0}, "max_overlap is 0.0; give above 0, at most 1"),
+        ({"strategy": 77}, "strategy 77 is unknown"),
+    ],
+)
+def test_options_of_proposals_out_of_range_are_refused(
+    stub: Any, fields: dict[str, Any], message: str
+) -> None:
+    error = refused(stub.Propose, pb.ProposeRequest(handle="x", **fields))
+    assert isinstance(error, InvalidInputError)
+    assert message in str(error)
+
+
+@pytest.mark.parametrize(
+    "ttl", [Duration(), Duration(seconds=-1), Duration(seconds=3601), Duration(nanos=2 * 10**9)]
+)
+def test_lives_that_are_none_or_too_long_are_refused(
+    stub: Any, bag_png: bytes, ttl: Duration
+) -> None:
+    request = pb.CreateEmbeddingRequest(image=pb.Image(file=bag_png), ttl=ttl)
+    assert refused(stub.CreateEmbedding, request).reason == "INVALID_INPUT"
+    assert "above 0" in str(refused(stub.RenewEmbedding, pb.RenewEmbeddingRequest(ttl=ttl)))
+
+
+def test_a_reply_over_the_message_limit_is_refused_by_name(
+    serve: Callable[..., BackgroundServer],
+    connect: Callable[[BackgroundServer], Any],
+    bag_png: bytes,
+) -> None:
+    stub = connect(serve(max_message_bytes=4000))
+    request = pb.SegmentRequest(
+        image=pb.Image(file=bag_png), prompts=[CLICK] * 64, mask_encoding=pb.MASK_ENCODING_PNG
+    )
+    error = refused(stub.Segment, request)
+    assert isinstance(error, InvalidInputError)
+    assert "the largest message is 4000; give fewer prompts" in str(error)
+    assert not isinstance(error, InvalidPromptError)
 
 
 def test_an_image_over_the_message_limit_is_refused_on_both_sides(
@@ -160,20 +207,24 @@ def test_random_bytes_are_refused_without_a_word_of_the_internals(
     running: BackgroundServer, raw: bytes
 ) -> None:
     with grpc.insecure_channel(running.address) as channel:
-        for method in ("Encode", "Segment"):
+        for method in ("CreateEmbedding", "Segment", "Propose", "RenewEmbedding"):
             call = channel.unary_unary(f"/{SERVICE}/{method}")
             with pytest.raises(grpc.RpcError) as caught:
                 call(raw, timeout=10)
             assert caught.value.code().name in {"INVALID_ARGUMENT", "NOT_FOUND"}
             assert "Error" not in caught.value.details()
+        stream = channel.stream_stream(f"/{SERVICE}/Session")(iter([raw]), timeout=10)
+        try:
+            assert pb.SessionResponse.FromString(next(stream)).HasField("fault")
+        except grpc.RpcError as error:
+            assert error.code() is grpc.StatusCode.INVALID_ARGUMENT  # noqa: PT017
+            assert "are no SessionRequest" in error.details()  # noqa: PT017
 
 
-def test_an_error_carries_the_standard_details(running: BackgroundServer, bag_png: bytes) -> None:
-    with grpc.insecure_channel(running.address) as channel:
-        stub = pb_grpc.SegmentationServiceStub(channel)  # type: ignore[no-untyped-call]
-        prompt = pb.Prompt(points=[pb.Point(x=500, y=1)])
-        with pytest.raises(grpc.RpcError) as caught:
-            stub.Segment(pb.SegmentRequest(image=bag_png, prompts=[prompt]))
+def test_an_error_carries_the_standard_details(stub: Any, bag_png: bytes) -> None:
+    prompt = pb.Prompt(points=[pb.Point(x=500, y=1)])
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.Segment(pb.SegmentRequest(image=pb.Image(file=bag_png), prompts=[prompt]))
     status = rpc_status.from_call(caught.value)
     info, violations = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
     assert status.details[0].Unpack(info)

@@ -3,10 +3,17 @@
 Material comes from R = ln T_low / ln T_high. R alone drifts with thickness (beam hardening), so
 the table interpolates between the physics curves of reference slabs: the effective atomic number at
 equal R and equal darkness. Hue says the material, saturation and value say the amount.
+
+The curves are data beside this file, because the physics lives in training, which serving never
+imports: `python -m apsam_train.synth.reference_slabs` prints them, and a test holds them to it.
 """
 
+from __future__ import annotations
+
+import json
 from dataclasses import dataclass
 from functools import cache
+from importlib.resources import files
 from types import MappingProxyType
 from typing import Final
 
@@ -14,23 +21,22 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .spectrum import spectrum
-from .transmission import transmit_direct
-
-# Reference slabs: name -> effective atomic number, ordered by R at every thickness.
-_REFERENCES: Final = (
-    ("polyethylene", 5.4),
-    ("water", 7.4),
-    ("rubber", 10.6),
-    ("aluminium", 13.0),
-    ("circuit_board", 15.0),
-    ("li_ion_cell", 19.4),
-    ("iron", 26.0),
-    ("copper", 29.0),
-)
 _TABLE_SIZE: Final = 256
 _MAX_ATTENUATION: Final = 5.0
 _RATIO_RANGE: Final = (0.9, 4.0)
+_UNSHARP_SIGMA: Final = 1.4
+REACH: Final = 6
+"""Pixels around a pixel that its colour depends on: half of OpenCV's widest kernel here, 13 taps
+for the sigma above; no palette smooths wider. Tiles that overlap by as much join exactly."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReferenceSlab:
+    """R = ln T_low / ln T_high of growing slabs of one material, at `attenuations()`."""
+
+    name: str
+    effective_z: float
+    ratios: tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,25 +161,38 @@ PALETTES: Final = MappingProxyType(
 )
 
 
+def attenuations() -> NDArray[np.float64]:
+    """-ln T_high of the rows of every table and of the points of every slab's curve: [256], dense
+    where there is little matter."""
+    return np.linspace(0, 1, _TABLE_SIZE) ** 2 * _MAX_ATTENUATION
+
+
+def reference_slabs() -> tuple[ReferenceSlab, ...]:
+    """What R slabs of known materials have, ordered by R at every attenuation."""
+    text = files("apsam_serve.contract").joinpath("reference_slabs.json").read_text("utf-8")
+    return tuple(
+        ReferenceSlab(
+            name=slab["name"], effective_z=slab["effective_z"], ratios=tuple(slab["ratios"])
+        )
+        for slab in json.loads(text)
+    )
+
+
 def _effective_z_table() -> NDArray[np.float64]:
     """Effective Z over (sqrt attenuation, R): [_TABLE_SIZE, _TABLE_SIZE]."""
-    attenuation = np.linspace(0, 1, _TABLE_SIZE) ** 2 * _MAX_ATTENUATION
-    thickness = np.geomspace(1e-3, 1500.0, 1200).astype(np.float32)
-    curves = []
-    for name, _ in _REFERENCES:
-        low, high = -np.log(transmit_direct(thickness[None], [name], spectrum()) + 1e-30)
-        curves.append(np.interp(attenuation, high, low / high))
-    numbers = [z for _, z in _REFERENCES]
+    slabs = reference_slabs()
+    numbers = [slab.effective_z for slab in slabs]
+    curves = np.array([slab.ratios for slab in slabs])
     ratios = np.linspace(*_RATIO_RANGE, _TABLE_SIZE)
-    return np.array([np.interp(ratios, np.sort(row), numbers) for row in np.array(curves).T])
+    return np.array([np.interp(ratios, row, numbers) for row in curves.T])
 
 
 @cache
 def lookup_table(name: str) -> NDArray[np.uint8]:
-    """RGB over (sqrt attenuation, R): [_TABLE_SIZE, _TABLE_SIZE, 3]."""
+    """RGB uint8 over (sqrt attenuation, R): [256, 256, 3]."""
     palette = PALETTES[name]
     number = _effective_z_table()
-    attenuation = np.linspace(0, 1, _TABLE_SIZE) ** 2 * _MAX_ATTENUATION
+    attenuation = attenuations()
     low, high = palette.borders
     to_inorganic = np.clip((number - low) / palette.softness + 0.5, 0, 1)
     to_metal = np.clip((number - high) / palette.softness + 0.5, 0, 1)
@@ -194,7 +213,7 @@ def lookup_table(name: str) -> NDArray[np.uint8]:
 
 
 def colourise(low: NDArray[np.float32], high: NDArray[np.float32], name: str) -> NDArray[np.uint8]:
-    """Transmissions [H, W] in (0, 1] -> RGB [H, W, 3]."""
+    """Transmissions float32 [H, W] in 0..1 -> RGB uint8 [H, W, 3] in the palette of that name."""
     palette = PALETTES[name]
     floor = np.float32(np.exp(-_MAX_ATTENUATION))
     log_low = -np.log(np.clip(low, floor * 1e-2, 1))
@@ -204,7 +223,7 @@ def colourise(low: NDArray[np.float32], high: NDArray[np.float32], name: str) ->
     )
     ratio = (smooth_low + 1e-4) / (smooth_high + 1e-4)
     if palette.sharpening:
-        blurred = cv2.GaussianBlur(log_high, (0, 0), 1.4)
+        blurred = cv2.GaussianBlur(log_high, (0, 0), _UNSHARP_SIGMA)
         log_high = np.maximum(log_high + palette.sharpening * (log_high - blurred), 0)
     last = _TABLE_SIZE - 1
     row = np.minimum(np.sqrt(log_high * (last * last / _MAX_ATTENUATION)), last)

@@ -1,0 +1,144 @@
+"""The server's log on standard error: text for people, or one JSON object per line."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import queue
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+from apsam_serve.config import LogFormat
+from apsam_serve.service.calls import CallRecord
+
+_MAX_LINES = 10_000
+_MAX_TEXT = 128  # characters of what callers choose themselves
+_PATIENCE_S = 1.0
+_FIELDS = "fields"
+_log = logging.getLogger("apsam_serve.requests")
+
+
+class Log(logging.Handler):
+    """Takes every line of this process from `open` to `close` and writes it on a thread, so that a
+    slow terminal or pipe holds no call up. Lines that find the queue full are dropped and counted.
+
+    log_format: "auto" is text where `stream` is a terminal, JSON elsewhere; stream: None for
+    standard error.
+    """
+
+    def __init__(
+        self, log_format: LogFormat, *, stream: TextIO | None = None, max_lines: int = _MAX_LINES
+    ) -> None:
+        super().__init__(logging.INFO)
+        self._stream = sys.stderr if stream is None else stream
+        text = log_format == "text" or (log_format == "auto" and self._stream.isatty())
+        self.setFormatter(_Text() if text else _Json())
+        self.num_dropped = 0
+        self._queue: queue.Queue[str | None] = queue.Queue(max_lines)
+        self._thread: threading.Thread | None = None
+        self._replaced: list[logging.Handler] = []
+
+    def open(self) -> None:
+        """Become the only handler of the root logger."""
+        root = logging.getLogger()
+        self._replaced, root.handlers = root.handlers, [self]
+        root.setLevel(logging.INFO)
+        self._thread = threading.Thread(target=self._write_all, name="apsam-log", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Write what is left, and give the root logger its handlers back. Harmless when closed."""
+        if self._thread is not None:
+            logging.getLogger().handlers = self._replaced
+            with contextlib.suppress(queue.Full):  # nobody reads: what is left is lost
+                self._queue.put(None, timeout=_PATIENCE_S)
+            self._thread.join(_PATIENCE_S)
+            self._thread = None
+        super().close()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Called by logging. The line is made here, where its arguments still are as they were."""
+        try:
+            self._queue.put_nowait(self.format(record))
+        except queue.Full:
+            self.num_dropped += 1
+        except Exception:  # as the standard library's handlers do: a bad line is no bad call
+            self.handleError(record)
+
+    def _write_all(self) -> None:
+        while (line := self._queue.get()) is not None:
+            try:
+                self._stream.write(f"{line}\n")
+                if self._queue.empty():
+                    self._stream.flush()
+            except (OSError, ValueError):  # a pipe whose reader has gone, a stream that was closed
+                self.num_dropped += 1
+
+
+class RequestLog:
+    """Writes one line per call, and per step of a session, when it has ended. trace_id: of the call
+    that runs here, "" for none."""
+
+    def __init__(self, *, trace_id: Callable[[], str] = lambda: "") -> None:
+        self._trace_id = trace_id
+
+    def finished(self, record: CallRecord) -> None:
+        """Log one call."""
+        level = logging.INFO if record.code in ("OK", "CANCELLED") else logging.WARNING
+        if record.code in ("INTERNAL", "UNKNOWN"):
+            level = logging.ERROR
+        fields = {
+            "request_id": record.request_id[:_MAX_TEXT],
+            "method": record.method,
+            "code": record.code,
+            "reason": record.reason,
+            "owner": record.owner,
+            "peer": record.peer,
+            "ms": round(record.seconds * 1000, 3),
+            "num_bytes_in": record.num_bytes_in,
+            "num_bytes_out": record.num_bytes_out,
+            "embedding": record.handle[:_MAX_TEXT],
+            "model_digest": record.model_digest,
+            "trace_id": self._trace_id(),
+        }
+        _log.log(level, "request", extra={_FIELDS: fields})
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "ts": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+        }
+        fields = _fields(record)
+        if fields:
+            line |= {"event": record.getMessage(), **fields}
+        else:
+            line |= {"event": "log", "logger": record.name, "message": record.getMessage()}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+class _Text(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        text = f"apsam-serve: {record.levelname}: {record.getMessage()}"
+        known = {key: value for key, value in _fields(record).items() if value not in ("", 0)}
+        # Callers choose some of the values: a line break in one must not make a line of its own.
+        text = " ".join((text, *(f"{key}={_escaped(value)}" for key, value in known.items())))
+        if record.exc_info:
+            text += "\n" + self.formatException(record.exc_info)
+        return text
+
+
+def _escaped(value: object) -> str:
+    return str(value).encode("unicode_escape").decode("ascii")
+
+
+def _fields(record: logging.LogRecord) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = vars(record).get(_FIELDS, {})
+    return found
