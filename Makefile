@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+GPU_VENV := .venv-gpu
+GPU_READY := $(GPU_VENV)/.ready
 
 .PHONY: setup demo test test-gpu test-reliability test-clients lint format proto bench
 
@@ -20,8 +22,20 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest -m "not gpu and not slow"
 
-test-gpu: $(READY)
-	$(BIN)/python -m pytest -m gpu -rs
+# An environment of its own: ONNX Runtime for GPUs and for CPUs exclude each other. TensorRT may not be
+# to be had; its tests are skipped then, and say so.
+$(GPU_READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(GPU_VENV)
+	$(GPU_VENV)/bin/python -m pip install --quiet --upgrade pip
+	$(GPU_VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	$(GPU_VENV)/bin/python -m pip uninstall --quiet --yes onnxruntime
+	$(GPU_VENV)/bin/python -m pip install --quiet --constraint constraints.txt \
+		"onnxruntime-gpu[cuda,cudnn]>=1.28"
+	-$(GPU_VENV)/bin/python -m pip install --quiet "tensorrt>=10.3"
+	touch $@
+
+test-gpu: $(GPU_READY)
+	$(GPU_VENV)/bin/python -m pytest -m gpu -rs
 
 test-reliability: $(READY)
 	APSAM_RELIABILITY=full $(BIN)/python -m pytest -s tests/serve/reliability

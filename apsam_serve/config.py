@@ -18,6 +18,8 @@ MAX_MESSAGE_BYTES = 16 * 2**20
 """Largest gRPC message, both ways, in the server and in our client."""
 LogFormat = Literal["auto", "text", "json"]
 _MAX_AUTO_BUDGET = 2 * 2**30
+_MAX_TTL_S = 10 * 365.25 * 86400
+"""Replies hold dates, and infinity is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +33,10 @@ class ServeConfig:
     cache: folder where a back end keeps what it compiled, None for none.
 
     threads: per graph call; host_threads: for decoding images, and as many for packing masks;
-    batch_images: encoded at once; budget_bytes: held images; masks_per_image: low-resolution masks kept for refining; ttl_s: life
-    of an unused handle, max_ttl_s: the longest that can be asked for; max_pixels: of one image;
-    replay_bytes: replies kept for calls that come again with their request id.
+    batch_images: encoded at once; budget_bytes: held images; masks_per_image: low-resolution masks
+    kept for refining; ttl_s: life of an unused handle, max_ttl_s: the longest that can be asked
+    for; max_pixels: of one image; replay_bytes: replies kept for calls that come again with their
+    request id.
 
     tls_key, tls_certificate: PEM files, None for plaintext; tls_client_ca: callers must show a
     certificate of it; access: TOML file of identities, their methods and rates; allow_plaintext:
@@ -96,6 +99,14 @@ def check(config: ServeConfig) -> None:
         value = getattr(config, name)
         if not value >= 0:
             raise InvalidInputError(f"--{name.replace('_', '-')} {value} must not be below 0")
+    if config.max_ttl_s > _MAX_TTL_S:
+        raise InvalidInputError(
+            f"--max-ttl-s {config.max_ttl_s} is above {_MAX_TTL_S:.0f}, ten years; give less"
+        )
+    if config.metrics_port is not None and not 0 <= config.metrics_port < 2**16:
+        raise InvalidInputError(
+            f"--metrics-port {config.metrics_port} is no port; give 0 to {2**16 - 1}"
+        )
     if config.ttl_s > config.max_ttl_s:
         raise InvalidInputError(
             f"--ttl-s {config.ttl_s} is above --max-ttl-s {config.max_ttl_s}; raise the latter"

@@ -147,8 +147,8 @@ class DeviceFaultError(ApsamError):
 
 
 class AuditBrokenError(ApsamError):
-    """Raised by `service.audit_chain` for a log that is no longer what was written; the message names the
-    line."""
+    """Raised by `service.audit_chain` for a log that is no longer what was written; the message
+    names the line."""
 
     reason = "AUDIT_BROKEN"
 

@@ -21,7 +21,12 @@ from typing import Generic, Protocol, TypeVar
 from apsam_serve.errors import DeadlineExceededError, OverloadedError
 
 _SMOOTHING = 0.2
+_TRUST = 10.0
+"""Times the duration itself for which a remembered duration refuses calls: only another job can
+correct it, and a wrong one would keep every other job out for ever."""
 _MIN_RETRY_S = 0.01
+_RESERVED_SHARE = 8
+"""One place in eight of a class is for stations that have few calls pending."""
 
 
 class Kind(StrEnum):
@@ -99,25 +104,40 @@ class Batcher(Generic[J]):
         self._limits = limits
         self._queues: dict[Kind, _Turns[J]] = {kind: _Turns() for kind in Kind}
         self._admitted = dict.fromkeys(Kind, 0)
+        self._pending: Counter[tuple[Kind, str]] = Counter()  # by class and station
         self._job_s = dict.fromkeys(Kind, 0.0)
         self._batch_s = dict.fromkeys(Kind, 0.0)
-        self._running: tuple[Kind, float] | None = None
+        self._trusted_s = dict.fromkeys(Kind, 0.0)  # until when `_batch_s` refuses calls
+        self._running: tuple[Kind, float, int] | None = None  # class, since when, number of jobs
         self._click_streak = 0
 
-    def admit(self, kind: Kind, *, now_s: float, deadline_s: float | None = None) -> None:
+    def admit(
+        self, kind: Kind, *, now_s: float, station: str = "", deadline_s: float | None = None
+    ) -> None:
         """Count a request in.
 
-        Raises OverloadedError when its class is full, or when others keep it beyond its deadline;
+        Raises OverloadedError when its class is full, when the last places are for stations that
+        have fewer requests pending, or when others keep it beyond its deadline;
         DeadlineExceededError when the work itself does.
         """
         bound = self._limits.max_pending(kind)
+        reserved = bound // _RESERVED_SHARE
+        own = self._pending[kind, station]
         if self._admitted[kind] >= bound:
             raise self._overloaded(
                 kind, now_s, f"{bound} {kind} requests are pending, the most this server takes"
             )
+        if own >= reserved > 0 and self._admitted[kind] >= bound - reserved:
+            raise self._overloaded(
+                kind,
+                now_s,
+                f"{own} of your {kind} requests are pending, and the places that are left are for "
+                "others",
+            )
         # An idle server tries in any case: what it remembers of the last job may be wrong.
         if deadline_s is not None and any(self._admitted.values()):
-            left_s, work_s = deadline_s - now_s, self._batch_s[kind]
+            left_s = deadline_s - now_s
+            work_s = self._batch_s[kind] if now_s < self._trusted_s[kind] else 0.0
             if work_s > left_s:
                 self.refused[kind.value, DeadlineExceededError.reason] += 1
                 raise DeadlineExceededError(
@@ -132,11 +152,15 @@ class Batcher(Generic[J]):
                     "first",
                 )
         self._admitted[kind] += 1
+        self._pending[kind, station] += 1
 
-    def leave(self, kind: Kind) -> None:
+    def leave(self, kind: Kind, *, station: str = "") -> None:
         """Count a request out, however it ended."""
-        assert self._admitted[kind] > 0, kind
+        assert self._pending[kind, station] > 0, (kind, station)
         self._admitted[kind] -= 1
+        self._pending[kind, station] -= 1
+        if not self._pending[kind, station]:
+            del self._pending[kind, station]
 
     def depth(self, kind: Kind) -> int:
         """Requests of that class that were admitted and have not left."""
@@ -163,15 +187,17 @@ class Batcher(Generic[J]):
         jobs = [] if chosen is None else self._queues[chosen].take(self._limits.max_batch(chosen))
         return Batch(jobs=jobs, expired=expired, gone=gone) if jobs or expired or gone else None
 
-    def start(self, kind: Kind, now_s: float) -> None:
+    def start(self, kind: Kind, now_s: float, *, num_jobs: int) -> None:
         """A batch of that class begins."""
-        self._running = kind, now_s
+        self._running = kind, now_s, num_jobs
 
     def record(self, kind: Kind, *, seconds: float, num_jobs: int) -> None:
         """The batch is done; learn what it took, for honest estimates."""
+        started_s = 0.0 if self._running is None else self._running[1]
         self._running = None
         for known, value in ((self._batch_s, seconds), (self._job_s, seconds / num_jobs)):
             known[kind] += (value - known[kind]) * (_SMOOTHING if known[kind] else 1)
+        self._trusted_s[kind] = started_s + seconds + _TRUST * self._batch_s[kind]
 
     def running_s(self, now_s: float) -> float:
         """How long the batch that runs has been running; 0 for none."""
@@ -179,10 +205,12 @@ class Batcher(Generic[J]):
 
     def wait_s(self, kind: Kind, now_s: float) -> float:
         """Seconds of work that come before a request which is admitted now."""
-        running_s = 0.0
+        running_s, waiting = 0.0, dict(self._admitted)
         if (running := self._running) is not None:
-            running_s = max(0.0, self._batch_s[running[0]] - (now_s - running[1]))
-        clicks, encodes = (self._admitted[k] * self._job_s[k] for k in (Kind.CLICK, Kind.ENCODE))
+            running_kind, since_s, num_jobs = running
+            running_s = max(0.0, self._batch_s[running_kind] - (now_s - since_s))
+            waiting[running_kind] = max(0, waiting[running_kind] - num_jobs)
+        clicks, encodes = (waiting[k] * self._job_s[k] for k in (Kind.CLICK, Kind.ENCODE))
         return running_s + clicks + (encodes if kind is Kind.ENCODE else 0.0)
 
     def drain(self) -> list[J]:

@@ -83,10 +83,12 @@ class Compute(Protocol):
 
 
 def encoded_bytes(model: ModelSpec, precision: Precision, *, num_masks: int) -> int:
-    """What one encoded image takes with that many mask planes, known before the image is."""
-    floats = model.embed_dim * model.grid * model.grid + model.embed_dim
-    held = floats * np.dtype(DTYPES[precision]).itemsize
-    return held + num_masks * model.mask_side**2 * np.dtype(np.float32).itemsize
+    """What one encoded image takes in host memory with that many mask planes, known before the
+    image is."""
+    typed = model.embed_dim * model.grid * model.grid + model.embed_dim
+    attention = (model.side // model.energy_stride) ** 2
+    floats = attention + num_masks * model.mask_side**2
+    return typed * np.dtype(DTYPES[precision]).itemsize + floats * np.dtype(np.float32).itemsize
 
 
 def require_numbers(what: str, values: NDArray[np.floating] | None, num_prompts: int) -> None:

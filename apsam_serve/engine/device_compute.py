@@ -18,6 +18,7 @@ from apsam_serve.engine.device_encode import Encoders
 from apsam_serve.engine.replies import Timings, added
 from apsam_serve.errors import ApsamError
 from apsam_serve.ops.memory import Device
+from apsam_serve.ops.recordings import without_recordings
 from apsam_serve.prompting.base import Answer
 from apsam_serve.runtime.base import DeviceRunner, Floats
 
@@ -68,12 +69,20 @@ class DeviceCompute:
                 part = slice(begin, begin + MAX_IMAGES)
                 encoded += self._encode(pixels[part], slots[part])
         except BaseException:
+            self._settle()
             for slot in slots:
                 self._arena.give_back(slot)
             raise
         return encoded
 
     def answer(self, questions: Sequence[Question]) -> tuple[list[list[Answer]], Timings]:
+        try:
+            return self._answer(questions)
+        except BaseException:
+            self._settle()
+            raise
+
+    def _answer(self, questions: Sequence[Question]) -> tuple[list[list[Answer]], Timings]:
         slots = [_slot(question.encoded) for question in questions]
         answers: dict[int, Answer] = {}
         timings: Timings = {}
@@ -91,12 +100,17 @@ class DeviceCompute:
 
     def close(self) -> None:
         """Free what this object allocated; host memory goes with the device."""
-        with suppress(ApsamError):  # what failed was told already, and memory goes all the same
+        self._settle()
+        with without_recordings():
+            for held in (self._encoders, self._spaces, self._images):
+                while held:
+                    held.popitem()[1].close()
+            self._arena.close()
+
+    def _settle(self) -> None:
+        """Wait for what a failed call has queued: it may use memory that others are given next."""
+        with suppress(ApsamError):  # what failed was told already
             self._device.wait()
-        for held in (self._encoders, self._spaces, self._images):
-            while held:
-                held.popitem()[1].close()
-        self._arena.close()
 
     def _encode(self, pixels: Sequence[Pixels], slots: Sequence[Slot]) -> list[Encoded]:
         num = bucket(len(pixels))

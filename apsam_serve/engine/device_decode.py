@@ -104,8 +104,8 @@ class _Pass:
 
     @property
     def key(self) -> object:
-        room = self._outputs.array("bits").num_bytes
-        return ("answer", self._course, self._refines, self._space.num, self._images.num, room)
+        """The memory's owners are part of it: others of their size lie elsewhere."""
+        return ("answer", self._course, self._refines, self._space, self._images, self._outputs)
 
     def queue(self) -> None:
         """Queue everything between the copies to the device and those back."""

@@ -42,7 +42,7 @@ class Encoders:
         if not plain:
             self._send(1, [one.energy for one in pixels])
         if self._runner.replayable:
-            device.replay(("encode", self._images.num, plain), lambda: self._enqueue(plain))
+            device.replay(("encode", self, plain), lambda: self._enqueue(plain))
         else:
             self._enqueue(plain)
         for place, slot in enumerate(slots):
@@ -66,7 +66,8 @@ class Encoders:
         encoded too, and dropped."""
         if which == len(self._pixels):  # energies of their own are rare
             like = self._pixels[0]
-            self._pinned_pixels.append(self._device.pinned(like.shape, like.dtype))
+            if which == len(self._pinned_pixels):  # else kept when there was no device memory
+                self._pinned_pixels.append(self._device.pinned(like.shape, like.dtype))
             self._pixels.append(self._allocate(like.shape, like.dtype))
         pinned = self._pinned_pixels[which][: len(frames)]
         np.stack(frames, out=pinned)

@@ -43,7 +43,7 @@ from apsam_serve.errors import ApsamError, InvalidInputError, InvalidPromptError
 from apsam_serve.runtime.base import Runner
 
 _SWEEP_S = 1.0
-_DRAIN_POLL_S = 0.01
+_POLL_S = 0.01
 _STUCK_S = 60.0
 """No batch takes that long on a device that works."""
 _log = logging.getLogger("apsam_serve.engine")
@@ -124,23 +124,29 @@ class Engine:
                     await asyncio.to_thread(version.close)
                     raise
             self._versions.make_current(version)
-            for old in self._versions.surplus():
-                self.store.drop(old.digest)
+            self._drop_surplus()
 
     async def drain(self, *, grace_s: float) -> None:
         """Refuse new calls from now on; return when the others are answered or the grace ends."""
         self._refusal = "the engine is draining; use another one"
         ends_s = time.monotonic() + grace_s
         while any(self.batcher.depth(kind) for kind in Kind) and time.monotonic() < ends_s:
-            await asyncio.sleep(_DRAIN_POLL_S)
+            await asyncio.sleep(_POLL_S)
 
-    async def close(self) -> None:
-        """Stop after the batch that runs. Queued work fails with NotServingError."""
+    async def close(self, *, patience_s: float = _STUCK_S) -> None:
+        """Stop after the batch that runs. Queued work fails with NotServingError. A batch that does
+        not end in time keeps its memory, which goes with the process."""
         self._refusal = "the engine is closed; use another one"
         if self._sweeper is not None:
             self._sweeper.cancel()
-        await asyncio.to_thread(self._worker.close)
+        ended = await asyncio.to_thread(self._worker.close, patience_s)
         self._pipeline.close()
+        if not ended:
+            _log.error("the device has not answered for %.0f s; its memory stays", patience_s)
+            return
+        while any(version.num_users for version in self._versions):  # masks that are being packed
+            await asyncio.sleep(_POLL_S)
+        self.store.removed = lambda held: None  # the memory of what is held goes with its model
         for version in self._versions:
             await asyncio.to_thread(version.close)
 
@@ -209,9 +215,9 @@ class Engine:
 
         Raises what `create` raises, InvalidPromptError and HandleGoneError.
         """
-        async with self._image(source, call, prompts) as (held, before, ttl_s):
+        async with self._image(source, call, prompts) as (held, before, entry):
             asking = Asking(strategy=strategy, apg=apg)
-            keep = ttl_s is not None
+            keep = entry is not None
             answered = await self._pipeline.ask(held, prompts, call, asking, keep=keep)
             work = partial(
                 host.pack_answers,
@@ -228,7 +234,7 @@ class Engine:
             width=held.frame.width,
             model_digest=held.version.digest,
             image_digest=held.image_digest,
-            expires_s=None if ttl_s is None else time.time() + ttl_s,
+            expires_s=None if entry is None else time.time() + entry.ttl_s,
             timings_s=added(before, answered.timings_s, packed),
         )
 
@@ -246,7 +252,7 @@ class Engine:
 
         Raises what `segment` raises.
         """
-        async with self._image(source, call, ()) as (held, before, ttl_s):
+        async with self._image(source, call, ()) as (held, before, entry):
             found = peaks(held.encoded.attention, held.frame, max_peaks=options.num_candidates)
             prompts = [Prompt(points=(peak.click,)) for peak in found]
             asking = Asking(strategy=strategy, apg=apg)
@@ -269,23 +275,23 @@ class Engine:
             width=held.frame.width,
             model_digest=held.version.digest,
             image_digest=held.image_digest,
-            expires_s=None if ttl_s is None else time.time() + ttl_s,
+            expires_s=None if entry is None else time.time() + entry.ttl_s,
             timings_s=added(before, answered.timings_s, packed),
         )
 
     @asynccontextmanager
     async def _image(
         self, source: str | ImageInput, call: Call, prompts: Sequence[Prompt]
-    ) -> AsyncIterator[tuple[Held, Timings, float | None]]:
-        """The image to ask about, seconds spent on it, and the life of its handle, None for an
+    ) -> AsyncIterator[tuple[Held, Timings, Entry[Held] | None]]:
+        """The image to ask about, seconds spent on it, and what the store has of it, None for an
         image that was sent along, which is forgotten after the block."""
         if isinstance(source, str):
             with self._admitted(Kind.CLICK, call):
-                ttl_s = self.store.get(source, call.owner).ttl_s
+                entry = self.store.get(source, call.owner)
                 lease = self.store.lease(source, call.owner)
                 try:
                     with self._versions.use(lease.payload.version.digest):
-                        yield lease.payload, {}, ttl_s
+                        yield lease.payload, {}, entry
                 finally:
                     self.store.end_lease(lease)
             return
@@ -306,11 +312,12 @@ class Engine:
     def _admitted(self, kind: Kind, call: Call) -> Iterator[None]:
         if self._refusal:
             raise NotServingError(self._refusal)
-        self.batcher.admit(kind, now_s=time.monotonic(), deadline_s=call.deadline_s)
+        now_s, station = time.monotonic(), call.station
+        self.batcher.admit(kind, now_s=now_s, station=station, deadline_s=call.deadline_s)
         try:
             yield
         finally:
-            self.batcher.leave(kind)
+            self.batcher.leave(kind, station=station)
 
     @contextmanager
     def _reserved(self, version: Version) -> Iterator[Reservation]:
@@ -357,14 +364,25 @@ class Engine:
         see whether a broken device works again."""
         while True:
             await asyncio.sleep(_SWEEP_S)
-            self.store.expire()
-            for version in self._versions:
-                used = version.num_users or self.store.count(version.digest)
-                if version is not self._versions.current and not used:
-                    self._versions.remove(version)
-                    await asyncio.to_thread(version.close)
-            if self._pulse.suspected or self.batcher.running_s(time.monotonic()) > _STUCK_S:
-                self._pulse.tried(await self._works())
+            try:
+                await self._look_after()
+            except Exception:  # a model that cannot be closed must not end this for all others
+                _log.exception("the engine could not look after its models")
+
+    async def _look_after(self) -> None:
+        self.store.expire()
+        self._drop_surplus()  # what was being encoded when its model had to go is held since
+        for version in self._versions:
+            used = version.num_users or self.store.count(version.digest)
+            if version is not self._versions.current and not used:
+                self._versions.remove(version)
+                await asyncio.to_thread(version.close)
+        if self._pulse.suspected or self.batcher.running_s(time.monotonic()) > _STUCK_S:
+            self._pulse.tried(await self._works())
+
+    def _drop_surplus(self) -> None:
+        for old in self._versions.surplus():
+            self.store.drop(old.digest)
 
     async def _works(self) -> bool:
         """Whether the current model answers on an empty image."""

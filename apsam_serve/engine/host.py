@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -105,8 +107,11 @@ def _packed(
     categories: Sequence[str],
 ) -> PackedSegmentation:
     category, probability = answer.category(categories)
+    data = pack(mask)
     return PackedSegmentation(
-        data=pack(mask),
+        data=data,
+        crc32=zlib.crc32(data),
+        sha256=hashlib.sha256(data).hexdigest(),
         area=int(np.count_nonzero(mask)),
         score=answer.score,
         points=answer.clicks(frame),

@@ -5,6 +5,7 @@ Every image has a few planes. A new mask takes the place of the oldest one that 
 
 from __future__ import annotations
 
+import secrets
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,9 +14,11 @@ from apsam_serve.errors import MaskGoneError
 
 
 class MaskPlanes:
-    """The planes of one image. One thread calls it."""
+    """The planes of one image. One thread calls it. name: begins the ids of its masks, so that
+    those of another image, or of an earlier encoding, are not taken for them."""
 
-    def __init__(self, num_planes: int) -> None:
+    def __init__(self, num_planes: int, *, name: str | None = None) -> None:
+        self._name = secrets.token_hex(4) if name is None else name
         self._free = list(range(num_planes))
         self._planes: OrderedDict[str, int] = OrderedDict()  # id -> plane, oldest first
         self._readers: Counter[str] = Counter()
@@ -36,7 +39,7 @@ class MaskPlanes:
 
     def publish(self, plane: int) -> str:
         """A taken plane was written. Returns the id of its mask."""
-        mask_id = str(self._next_id)
+        mask_id = f"{self._name}-{self._next_id}"
         self._next_id += 1
         self._planes[mask_id] = plane
         return mask_id

@@ -42,9 +42,12 @@ class CreateReply:
 
 @dataclass(frozen=True, kw_only=True)
 class PackedSegmentation:
-    """data: the packed mask; area: its pixels; the rest as in `contract.segmenter.Segmentation`."""
+    """data: the packed mask; crc32 (zlib), sha256 (hexadecimal): of it; area: its pixels; the rest
+    as in `contract.segmenter.Segmentation`."""
 
     data: bytes
+    crc32: int
+    sha256: str
     area: int
     score: float
     points: tuple[Point, ...]

@@ -6,7 +6,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,7 @@ from apsam_serve.engine.compute import Compute, Encoded, Question
 from apsam_serve.engine.replies import Timings, added
 from apsam_serve.errors import (
     DeadlineExceededError,
+    DeviceFaultError,
     ModelFaultError,
     NotServingError,
     OutOfMemoryError,
@@ -84,6 +86,7 @@ class Worker:
         self._observe = observe
         self._wake = threading.Condition()
         self._closing = False
+        self._busy: Sequence[AnyJob] = ()
         self._thread = threading.Thread(target=self._main, name="apsam-device", daemon=True)
 
     def open(self) -> None:
@@ -99,24 +102,35 @@ class Worker:
             self._batcher.push(job)
             self._wake.notify()
 
-    def close(self) -> None:
-        """Finish the batch that runs, fail what is queued."""
+    def close(self, patience_s: float | None = None) -> bool:
+        """Finish the batch that runs, fail what is queued. False where the batch did not end in
+        time; its callers then hear of that now."""
         with self._wake:
             self._closing = True
             self._wake.notify()
         if self._thread.ident is not None:
-            self._thread.join()
+            self._thread.join(patience_s)
+        if not self._thread.is_alive():
+            return True
+        self._fail_queued()
+        for job in self._busy:
+            stuck = DeviceFaultError("the device did not answer before the server had to stop")
+            _settle(job.future, stuck)
+        return False
 
     def _main(self) -> None:
         try:
             while (batch := self._wait()) is not None:
                 self._run(batch)
-        finally:
-            with self._wake:  # however the loop ended, nobody may wait for ever
-                self._closing = True
-                queued = self._batcher.drain()
-            closed = "the engine closed before this work started; use another one"
-            _fail(queued, NotServingError(closed))
+        finally:  # however the loop ended, nobody may wait for ever
+            self._fail_queued()
+
+    def _fail_queued(self) -> None:
+        with self._wake:
+            self._closing = True
+            queued = self._batcher.drain()
+        closed = "the engine closed before this work started; use another one"
+        _fail(queued, NotServingError(closed))
 
     def _wait(self) -> Batch[AnyJob] | None:
         """The next batch, or None once the worker closes."""
@@ -137,21 +151,34 @@ class Worker:
         if not jobs:
             return
         kind, started = jobs[0].kind, time.monotonic()
-        self._batcher.start(kind, started)
+        self._batcher.start(kind, started, num_jobs=len(jobs))
+        self._busy = jobs
         results = _attempt(jobs)
+        self._busy = ()
         self._batcher.record(kind, seconds=time.monotonic() - started, num_jobs=len(jobs))
         faults = [result for result in results if isinstance(result, BaseException)]
         if faults:
             _log.error("%d of %d %s jobs failed", len(faults), len(jobs), kind, exc_info=faults[0])
         queued_s = [started - job.pushed_s for job in jobs]
-        self._observe(kind, queued_s, faults)
+        try:
+            self._observe(kind, queued_s, faults)
+        except Exception:  # the callers wait for their answers, not for who counts them
+            _log.exception("a batch could not be observed")
         for job, result, waited_s in zip(jobs, results, queued_s, strict=True):
-            future: Future[Any] = job.future
             if isinstance(result, BaseException):
-                future.set_exception(result)
+                _settle(job.future, result)
             else:
                 value, timings = result
-                future.set_result((value, added(timings, {"queue": waited_s})))
+                _settle(job.future, (value, added(timings, {"queue": waited_s})))
+
+
+def _settle(future: Future[Any], result: Result) -> None:
+    """Tell the caller, unless it was told otherwise when the worker had to stop."""
+    with suppress(InvalidStateError):
+        if isinstance(result, BaseException):
+            future.set_exception(result)
+        else:
+            future.set_result(result)
 
 
 def _attempt(jobs: Sequence[AnyJob]) -> list[Result]:

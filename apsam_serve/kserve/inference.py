@@ -27,7 +27,6 @@ from apsam_serve.engine.replies import (
 )
 from apsam_serve.errors import InvalidImageError, InvalidInputError, InvalidPromptError
 from apsam_serve.kserve.tensors import Output, Sent
-from apsam_serve.service.calls import sha256
 
 _NO_POINT = -1
 _MIN_POINTS = 2
@@ -220,7 +219,7 @@ def _answered(reply: SegmentReply, wanted: Sequence[str], *, handle: str) -> Ans
         image_digest=reply.image_digest,
         model_digest=reply.model_digest,
         timings_s=reply.timings_s,
-        mask_digests=tuple(sha256(one.data) for one in reply.segmentations if one.data),
+        mask_digests=tuple(one.sha256 for one in reply.segmentations if one.data),
     )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from apsam_serve.errors import ApsamError
@@ -12,8 +14,36 @@ from apsam_serve.errors import ApsamError
 MAX_RECORDINGS = 64
 """Kept at once; the least recently used one goes. Callers choose the numbers that are part of a
 key, so without a bound they would choose how much memory is taken."""
-_UNRECORDABLE: Final = object()
+MAX_ATTEMPTS: Final = 2
+"""To record one key: whoever waits for the whole device meanwhile, which is nobody here, spoils a
+recording that would succeed the next time."""
 _log = logging.getLogger("apsam_serve.ops")
+_turn = threading.RLock()
+_num_held_off = 0
+
+
+@contextmanager
+def without_recordings() -> Iterator[None]:
+    """Nobody starts to record inside the block, on whichever thread; waits for one that does.
+
+    Libraries allocate, free and wait for the whole device while they load or close a model. CUDA
+    forbids that to every thread while another one records, and both fail.
+    """
+    global _num_held_off
+    with _turn:
+        _num_held_off += 1
+    try:
+        yield
+    finally:
+        with _turn:
+            _num_held_off -= 1
+
+
+@contextmanager
+def turn_to_record() -> Iterator[bool]:
+    """Whether this thread may record inside the block; what it may not it does without."""
+    with _turn:
+        yield not _num_held_off
 
 
 class Recordings:
@@ -26,7 +56,8 @@ class Recordings:
         self._cuda = cuda
         self._stream = stream
         self._check = check
-        self._graphs: OrderedDict[object, Any] = OrderedDict()  # None: seen once, not recorded yet
+        # What is not recorded yet has the number of attempts that failed.
+        self._graphs: OrderedDict[object, Any] = OrderedDict()
         self.recording = False
 
     def replay(self, key: object, work: Callable[[], None]) -> None:
@@ -36,11 +67,13 @@ class Recordings:
             work()
             self._remember(key)
             return
-        if self._graphs[key] is None:
-            self._graphs[key] = self._record(key, work)
-        self._graphs.move_to_end(key)
         graph = self._graphs[key]
-        if graph is _UNRECORDABLE:
+        if isinstance(graph, int) and graph < MAX_ATTEMPTS:
+            with turn_to_record() as allowed:
+                if allowed:
+                    graph = self._graphs[key] = self._record(key, work, graph + 1)
+        self._graphs.move_to_end(key)
+        if isinstance(graph, int):
             work()
         else:
             self._check(self._cuda.cudaGraphLaunch(graph, self._stream), "replay a recording")
@@ -51,13 +84,13 @@ class Recordings:
             self._destroy(self._graphs.popitem()[1])
 
     def _remember(self, key: object) -> None:
-        self._graphs[key] = None
+        self._graphs[key] = 0
         if len(self._graphs) > MAX_RECORDINGS:
             self._destroy(self._graphs.popitem(last=False)[1])
 
-    def _record(self, key: object, work: Callable[[], None]) -> Any:
+    def _record(self, key: object, work: Callable[[], None], attempt: int) -> Any:
         """What `work` queues as an executable graph; nothing of it is done yet. Where that fails,
-        `_UNRECORDABLE`, and the log says why: slower answers are better than none."""
+        `attempt`, and at the last one the log says why: slower answers are better than none."""
         try:
             graph = self._captured(work)
             try:
@@ -65,8 +98,9 @@ class Recordings:
             finally:
                 self._cuda.cudaGraphDestroy(graph)
         except ApsamError as error:
-            _log.warning("%s cannot be recorded, so it takes longer: %s", key, error)
-            return _UNRECORDABLE
+            if attempt == MAX_ATTEMPTS:
+                _log.warning("%s cannot be recorded, so it takes longer: %s", key, error)
+            return attempt
 
     def _captured(self, work: Callable[[], None]) -> Any:
         cuda, stream = self._cuda, self._stream
@@ -87,5 +121,5 @@ class Recordings:
 
     def _destroy(self, graph: Any) -> None:
         """Also while the GPU runs it: it is freed afterwards then."""
-        if graph is not None and graph is not _UNRECORDABLE:
+        if not isinstance(graph, int):
             self._cuda.cudaGraphExecDestroy(graph)

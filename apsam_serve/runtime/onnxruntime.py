@@ -13,6 +13,7 @@ from apsam_serve.contract.manifest import GRAPH_NAMES, Build, Bundle, ModelSpec
 from apsam_serve.errors import BackendUnavailableError
 from apsam_serve.ops.cuda import CudaDevice
 from apsam_serve.ops.memory import Device, DeviceArray
+from apsam_serve.ops.recordings import without_recordings
 from apsam_serve.runtime import builds, sessions, signature
 from apsam_serve.runtime.base import DecodedBatch, EncodedBatch, Floats, Held, RunnerOptions
 from apsam_serve.runtime.devices import open_device
@@ -59,7 +60,8 @@ class OnnxRuntimeRunner:
 
     def open(self) -> None:
         try:
-            self._open()
+            with without_recordings():
+                self._open()
         except BaseException:
             self.close()
             raise
@@ -76,25 +78,28 @@ class OnnxRuntimeRunner:
         stream = None if self._device is None else self._device.stream
         options = sessions.provider_options(device, stream=stream)
         for graph in GRAPH_NAMES:
-            spec = self.build.graphs[graph]
-            file = self._bundle.file(spec.file)
-            session = sessions.load(file, provider, options, threads=self._options.threads)
-            signature.check(
-                graph,
-                spec,
-                self.model,
-                self.build.precision,
-                inputs=_found(session.get_inputs()),
-                outputs=_found(session.get_outputs()),
-            )
-            recorded = stream is not None
-            self._sessions[graph] = Session(graph, session, device=device, recorded=recorded)
+            self._sessions[graph] = self._load(graph, provider, options)
+
+    def _load(self, graph: str, provider: str, options: Mapping[str, str]) -> Session:
+        spec, device = self.build.graphs[graph], self._options.device
+        file = self._bundle.file(spec.file)
+        session = sessions.load(file, provider, options, threads=self._options.threads)
+        signature.check(
+            graph,
+            spec,
+            self.model,
+            self.build.precision,
+            inputs=_found(session.get_inputs()),
+            outputs=_found(session.get_outputs()),
+        )
+        return Session(graph, session, device=device, recorded=self._device is not None)
 
     def close(self) -> None:
-        self._sessions.clear()
-        if self._device is not None:
-            self._device.close()
-            self._device = None
+        with without_recordings():
+            self._sessions.clear()
+            if self._device is not None:
+                self._device.close()
+                self._device = None
 
     def enqueue(
         self, graph: str, inputs: Mapping[str, DeviceArray], outputs: Mapping[str, DeviceArray]

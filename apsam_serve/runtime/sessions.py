@@ -22,6 +22,7 @@ from apsam_serve.errors import (
     OutOfMemoryError,
 )
 from apsam_serve.ops.memory import DeviceArray
+from apsam_serve.ops.recordings import turn_to_record
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 MAX_BINDINGS = 64
@@ -30,6 +31,7 @@ _SHAPE_ARITHMETIC = {"Shape", "Size", "Squeeze", "Unsqueeze", "Gather", "Concat"
 """Operators on the sizes of free axes, which ONNX Runtime leaves on the host on purpose. The
 decoder has some, so that the entry session.disable_cpu_ep_fallback would refuse every decoder."""
 _NO_MEMORY = "allocate memory|out of memory|bad_alloc|ALLOC_FAILED"
+_NO_GPU = "(CUDA|CUDNN|CUBLAS) failure|CUDA and cuDNN"
 _NOT_TAKEN = "Got invalid dimensions"
 """What is left of InvalidArgument when the inputs are bound addresses."""
 _NOT_RECORDABLE = "graph capture"
@@ -40,6 +42,8 @@ _log = logging.getLogger("apsam_serve.runtime")
 
 def provider_of(device: str) -> str:
     """The provider of a device. Raises BackendUnavailableError: it never falls back to another."""
+    if device == "cuda":
+        onnxruntime.preload_dlls()  # CUDA and cuDNN as pip installs them, where nobody else looks
     available = onnxruntime.get_available_providers()
     provider = PROVIDERS.get(device)
     if provider is None or provider not in available:
@@ -75,11 +79,13 @@ def load(file: Path, provider: str, options: Mapping[str, str], *, threads: int)
     """
     try:
         session = onnxruntime.InferenceSession(
-            str(file), _session_options(threads), providers=[(provider, dict(options))]
+            str(file),
+            _session_options(threads),
+            providers=[(provider, dict(options))],
+            enable_fallback=0,  # else it prints why the provider fails, and loads it on the CPU
         )
     except Exception as error:  # the library's exceptions share no public base
         raise refusal(file, provider, error) from error
-    session.disable_fallback()
     if session.get_providers()[0] != provider:
         raise BackendUnavailableError(
             f"{file} would run on {session.get_providers()}; expected {provider}"
@@ -101,6 +107,11 @@ def refusal(file: Path, provider: str, error: Exception) -> ApsamError:
         return BackendUnavailableError(
             f"{file} cannot be recorded by {provider} ({error}); serve it with plans, or with "
             "device 'cpu'"
+        )
+    if re.search(_NO_GPU, str(error)):
+        return BackendUnavailableError(
+            f"{provider} does not work here ({error}); look at nvidia-smi, install CUDA and cuDNN "
+            "as onnxruntime wants them, or serve with device 'cpu'"
         )
     return BundleError(f"{file} cannot be loaded ({error}); export the bundle again")
 
@@ -144,6 +155,7 @@ class Session:
         self._device = device
         self._recorded = recorded
         self._bindings: dict[object, tuple[Any, Any]] = {}
+        self._to_record: set[object] = set()
 
     def run(self, outputs: list[str], feeds: Mapping[str, Any]) -> list[Any]:
         """Outputs as arrays for arrays. Raises OutOfMemoryError, DeviceFaultError or
@@ -160,18 +172,25 @@ class Session:
     ) -> None:
         """Queue the graph on addresses, without waiting for it where the device has a queue.
         Outputs that are not named are not computed for anybody."""
+        key = (_places(inputs), _places(outputs))
         try:
-            binding, options = self._bound(inputs, outputs)
-            self._session.run_with_iobinding(binding, options)
+            binding, options = self._bound(key, inputs, outputs)
+            if key not in self._to_record:
+                self._session.run_with_iobinding(binding, options)
+                return
+            with turn_to_record() as allowed:
+                plain = _run_options(_NOT_RECORDED, waits=False)
+                self._session.run_with_iobinding(binding, options if allowed else plain)
+                if allowed:
+                    self._to_record.remove(key)
         except Exception as error:  # the library's exceptions share no public base
             raise failure(self._graph, error) from error
 
     def _bound(
-        self, inputs: Mapping[str, DeviceArray], outputs: Mapping[str, DeviceArray]
+        self, key: object, inputs: Mapping[str, DeviceArray], outputs: Mapping[str, DeviceArray]
     ) -> tuple[Any, Any]:
         """The binding of these shapes and addresses, and how it is run. A recording holds both, so
         each binding that is kept has one of its own; what comes too late is not recorded."""
-        key = (_places(inputs), _places(outputs))
         if key in self._bindings:
             return self._bindings[key]
         binding = self._session.io_binding()
@@ -185,6 +204,8 @@ class Session:
         options = _run_options(graph_id, waits=False)
         if kept:
             self._bindings[key] = binding, options
+            if self._recorded:
+                self._to_record.add(key)
         return binding, options
 
     def _place(self, array: DeviceArray) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property, partial
 from typing import Any
 
@@ -12,7 +13,12 @@ from numpy.typing import NDArray
 from apsam_serve.contract.manifest import GRAPH_NAMES, Build, Bundle, GraphSpec, ModelSpec
 from apsam_serve.contract.prompts import MAX_DECODER_POINTS, MAX_PROMPTS
 from apsam_serve.contract.tensors import tensor_specs
-from apsam_serve.errors import BackendUnavailableError, BundleError, InvalidInputError
+from apsam_serve.errors import (
+    ApsamError,
+    BackendUnavailableError,
+    BundleError,
+    InvalidInputError,
+)
 from apsam_serve.ops.cuda import CudaDevice, describe_gpu, done, load_cuda
 from apsam_serve.ops.memory import Device, DeviceArray
 from apsam_serve.ops.plans import (
@@ -23,6 +29,7 @@ from apsam_serve.ops.plans import (
     signature_of,
     started,
 )
+from apsam_serve.ops.recordings import without_recordings
 from apsam_serve.runtime import builds, signature
 from apsam_serve.runtime.base import DecodedBatch, EncodedBatch, Floats, Held, RunnerOptions
 from apsam_serve.runtime.devices import Staging, open_device
@@ -70,7 +77,8 @@ class TensorRTRunner:
 
     def open(self) -> None:
         try:
-            self._open()
+            with without_recordings():
+                self._open()
         except BaseException:
             self.close()
             raise
@@ -144,6 +152,13 @@ class TensorRTRunner:
         return config
 
     def close(self) -> None:
+        with without_recordings():
+            self._close()
+
+    def _close(self) -> None:
+        if self._device is not None:
+            with suppress(ApsamError):  # after a fault there is nothing to free
+                self._device.make_current()
         for cache in self._caches.values():
             cache.keep()
         self._caches.clear()

@@ -15,14 +15,12 @@ read again at the next call; a stream that is open stays so.
 
 from __future__ import annotations
 
-import contextlib
-import inspect
 import logging
 import math
 import time
 import tomllib
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -36,7 +34,6 @@ from apsam_serve.errors import (
     RateLimitedError,
     UnauthenticatedError,
 )
-from apsam_serve.service.identity import owner_of
 from apsam_serve.v1 import segmentation_pb2 as pb
 
 STANDARD_METHODS = ("Check", "Watch", "List", "ServerReflectionInfo")
@@ -247,53 +244,3 @@ class Access:
                 retry_after_s=wait_s,
             )
         bucket.tokens -= 1
-
-
-class AccessInterceptor(grpc.aio.ServerInterceptor):
-    """Checks each call before its work. It belongs behind the interceptor that maps errors, so that
-    refused calls are answered, counted and recorded like all others."""
-
-    def __init__(self, access: Access) -> None:
-        self._access = access
-
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler | None:
-        handler = await continuation(handler_call_details)
-        if handler is None:
-            return None
-        return self._checked(handler, handler_call_details.method.rsplit("/", 1)[-1])
-
-    def _checked(self, handler: Any, method: str) -> Handler:
-        async def answer(request: Any, context: Context) -> Any:
-            self._access.require(owner_of(context), method)
-            return await inner(request, context)
-
-        async def answers(request: Any, context: Context) -> AsyncIterator[Any]:
-            self._access.require(owner_of(context), method)
-            replies = inner(request, context)
-            if inspect.isawaitable(replies):  # writes to the context by itself
-                await replies
-                return
-            async with contextlib.aclosing(replies):
-                async for reply in replies:
-                    yield reply
-
-        wrap: Any
-        checked: Any
-        if handler.response_streaming:
-            inner = handler.stream_stream or handler.unary_stream
-            many = grpc.stream_stream_rpc_method_handler, grpc.unary_stream_rpc_method_handler
-            wrap, checked = many[0] if handler.request_streaming else many[1], answers
-        else:
-            inner = handler.stream_unary or handler.unary_unary
-            one = grpc.stream_unary_rpc_method_handler, grpc.unary_unary_rpc_method_handler
-            wrap, checked = one[0] if handler.request_streaming else one[1], answer
-        wrapped: Handler = wrap(
-            checked,
-            request_deserializer=handler.request_deserializer,
-            response_serializer=handler.response_serializer,
-        )
-        return wrapped

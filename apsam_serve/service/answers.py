@@ -15,10 +15,14 @@ from apsam_serve.engine.calls import Call
 from apsam_serve.engine.engine import Engine
 from apsam_serve.engine.proposals import ProposeOptions
 from apsam_serve.engine.replies import Embedding, PackedSegmentation, ProposeReply, SegmentReply
+from apsam_serve.errors import InvalidPromptError
 from apsam_serve.service import convert, convert_images
-from apsam_serve.service.calls import Work, ledger, masks_digest, sha256
+from apsam_serve.service.calls import Work, ledger, sha256
 from apsam_serve.v1 import segmentation_pb2 as pb
 
+_MAX_ASKED = 64 * 2**10
+"""Bytes, twice what 64 prompts with all their points take: they are hashed on the event loop, and a
+message has room for fields of any length."""
 Source = str | ImageInput
 SegmentMessage = pb.SegmentRequest | pb.SessionSegment
 ProposeMessage = pb.ProposeRequest | pb.SessionPropose
@@ -148,8 +152,11 @@ def _options_from(message: ProposeMessage) -> ProposeOptions:
 def _segmentation_to(
     one: PackedSegmentation, encoding: pb.MaskEncoding, reply: SegmentReply | ProposeReply
 ) -> pb.Segmentation:
+    mask = convert.mask_to(
+        one.data, encoding, height=reply.height, width=reply.width, crc32=one.crc32
+    )
     return pb.Segmentation(
-        mask=convert.mask_to(one.data, encoding, height=reply.height, width=reply.width),
+        mask=mask,
         score=one.score,
         points=convert.points_to(one.points),
         branch=convert.BRANCHES[one.branch],
@@ -183,6 +190,10 @@ def _note_propose(source: Source, message: ProposeMessage) -> None:
 
 
 def _note(source: Source, asked: pb.SessionSegment | pb.SessionPropose) -> None:
+    if (num_bytes := asked.ByteSize()) > _MAX_ASKED:
+        raise InvalidPromptError(
+            f"prompts and settings take {num_bytes} bytes; give at most {_MAX_ASKED}"
+        )
     opened = ledger()
     opened.handle = source if isinstance(source, str) else ""
     opened.prompt_digest = sha256(asked.SerializeToString(deterministic=True))
@@ -192,4 +203,4 @@ def _learn(reply: SegmentReply | ProposeReply, segmentations: Sequence[PackedSeg
     opened = ledger()
     opened.timings_s = reply.timings_s
     opened.image_digest, opened.model_digest = reply.image_digest, reply.model_digest
-    opened.mask_digests = masks_digest([one.data for one in segmentations])
+    opened.mask_digests = tuple(one.sha256 for one in segmentations)

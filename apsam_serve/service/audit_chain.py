@@ -226,8 +226,11 @@ class ChainFile:
     def _set_aside(self, torn: bytes) -> dict[str, object]:
         """Move half a line into a file of its own, as a crash left it."""
         aside = self._path.with_name(f"{self._path.name}.torn-{hashlib.sha256(torn).hexdigest()}")
-        aside.write_bytes(torn)
-        with aside.open("rb") as file:
+        with open(
+            os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _PERMISSIONS), "wb"
+        ) as file:
+            file.write(torn)
+            file.flush()
             os.fsync(file.fileno())
         self._size -= len(torn)
         os.ftruncate(self._file, self._size)

@@ -181,10 +181,10 @@ class Calls:
 
     def call_of(self, context: Context) -> Call:
         """The call as the engine sees it. Raises UnauthenticatedError."""
-        remaining_s = context.time_remaining()
+        remaining_s, owner = context.time_remaining(), self.owner_of(context)
         return Call(
-            owner=self.owner_of(context),
-            station=context.peer(),
+            owner=owner,
+            station=context.peer() if owner == ANONYMOUS else owner,
             deadline_s=None if remaining_s is None else time.monotonic() + remaining_s,
         )
 
@@ -201,10 +201,14 @@ class Calls:
         return Job(task, call)
 
     async def recorded(self, work: Work[M], call: Call, undo: Undo[M] | None, *, keep: bool) -> M:
-        """What `work` answers, in the audit log. It is undone where that fails and, unless `keep`,
-        where nobody waits for the answer any longer."""
+        """What `work` answers, in the audit log. It is undone where that fails. Unless `keep`, an
+        answer that nobody waits for any longer is undone too, and not recorded."""
         opened = ledger()
         reply = await work()
+        if call.gone and not keep:
+            if undo is not None:
+                undo(reply)
+            return reply
         try:
             opened.num_bytes_out = self._sized(reply)
             self.audit(opened)
@@ -212,8 +216,6 @@ class Calls:
             if undo is not None:
                 undo(reply)
             raise
-        if call.gone and not keep and undo is not None:
-            undo(reply)
         return reply
 
     def require_recordable(self) -> None:
@@ -258,8 +260,3 @@ class Calls:
 def sha256(data: bytes) -> str:
     """Hexadecimal."""
     return hashlib.sha256(data).hexdigest()
-
-
-def masks_digest(masks: Sequence[bytes]) -> tuple[str, ...]:
-    """Of every packed mask."""
-    return tuple(sha256(data) for data in masks)

@@ -49,6 +49,8 @@ PACKERS: Mapping[int, Callable[[Bits], bytes]] = {
     pb.MASK_ENCODING_PNG: masks.encode_png,
     pb.MASK_ENCODING_POLYGON: polygons.encode_polygons,
 }
+_MAX_ID = 64
+"""Characters of a request id, more than any UUID is written with."""
 _MAX_DURATION_S = 315_576_000_000
 """10,000 years, the range of google.protobuf.Duration."""
 
@@ -147,9 +149,12 @@ def mask_encoding_from(value: pb.MaskEncoding) -> pb.MaskEncoding:
     return chosen
 
 
-def mask_to(data: bytes, encoding: pb.MaskEncoding, *, height: int, width: int) -> pb.Mask:
-    """A packed mask as a message."""
-    return pb.Mask(encoding=encoding, height=height, width=width, data=data, crc32=zlib.crc32(data))
+def mask_to(
+    data: bytes, encoding: pb.MaskEncoding, *, height: int, width: int, crc32: int | None = None
+) -> pb.Mask:
+    """A packed mask as a message. crc32: of the data, None to compute it."""
+    checksum = zlib.crc32(data) if crc32 is None else crc32
+    return pb.Mask(encoding=encoding, height=height, width=width, data=data, crc32=checksum)
 
 
 def mask_from(message: pb.Mask) -> Bits:
@@ -213,6 +218,8 @@ def request_id_from(text: str) -> str:
     if not text:
         return ""
     try:
+        if len(text) > _MAX_ID:
+            raise ValueError(text[:_MAX_ID])
         return str(uuid.UUID(text))
     except ValueError:
         raise InvalidInputError(

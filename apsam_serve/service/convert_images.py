@@ -22,7 +22,7 @@ AXES: Mapping[int, DetectorAxis] = {
     pb.DETECTOR_AXIS_ROWS: "rows",
     pb.DETECTOR_AXIS_COLUMNS: "columns",
 }
-_MAX_ELEMENTS = 2**16
+_MAX_ELEMENTS = 2**14
 
 
 def image_from(message: pb.Image) -> ImageInput:

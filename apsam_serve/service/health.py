@@ -49,6 +49,11 @@ class Health:
         self._welcome = False
         await self._tell()
 
+    async def switched(self, *, verified: bool) -> None:
+        """Another build is served, whether or not calls are welcome now."""
+        self._verified = verified
+        await self._tell()
+
     def works(self, what: str, healthy: bool) -> None:
         """Something that answers need, like the device, is broken or works again. Belongs to
         the event loop."""

@@ -29,8 +29,8 @@ from apsam_serve.service.trailers import REASON_KEY, RETRY_KEY
 
 DOMAIN = "apsam"
 _UNRECORDED = re.compile(r"/grpc\..*|.*/(GetServerInfo|Server.*|Model(?!Infer$).*|Repository.*)")
-"""Health, reflection and what pollers ask: nobody needs a record of that. All that concerns an image
-is recorded."""
+"""Health, reflection and what pollers ask: nobody needs a record of that. All that concerns an
+image is recorded."""
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Parse = Callable[[bytes], Any]
@@ -39,10 +39,12 @@ Inner = Callable[[Any, Context], Any]
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """The outermost one. Opens each call's ledger, maps its errors, tells the observers of its end,
-    and has the auditor record what was not recorded with the work."""
+    and has the auditor record what was not recorded with the work. require(owner, method): raises
+    where the call may not be made, before its message is read; a Session counts once."""
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, calls: Calls, *, require: Callable[[str, str], None] | None = None) -> None:
         self._calls = calls
+        self._require = require
 
     async def intercept_service(
         self,
@@ -104,6 +106,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         enter(ledger)
         try:
             ledger.owner = self._calls.owner_of(context)
+            if self._require is not None:
+                self._require(ledger.owner, ledger.method)
             if not standard:
                 self._calls.require_recordable()
             yield ledger

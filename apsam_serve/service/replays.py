@@ -20,6 +20,8 @@ from apsam_serve.service.calls import Calls, Job, Undo, Work, ledger
 M = TypeVar("M", bound=Message)
 KEEP_S = 120.0
 """How long a reply is kept, unless newer ones need its room."""
+OVERHEAD = 512
+"""Bytes that a reply takes in memory beside its own."""
 _LARGE = 64 * 2**10
 """Bytes of a request from which on it is hashed on a thread; a megabyte takes milliseconds."""
 Key = tuple[str, str, str]
@@ -36,7 +38,8 @@ class _Running:
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Kept:
     digest: bytes
-    reply: Message
+    kind: type[Message]
+    data: bytes
     num_bytes: int
     ends_s: float
 
@@ -87,7 +90,7 @@ class Replays:
             if (kept := self._recall(key)) is not None:
                 _require_same(kept.digest, digest, request_id)
                 opened.replayed = opened.recorded = True
-                return cast(M, kept.reply)
+                return cast(M, kept.kind.FromString(kept.data))
             running = joined = self._running.get(key)
             if running is None:
                 running = self._start(key, digest, work, call, undo)
@@ -110,7 +113,8 @@ class Replays:
         async def remembered() -> M:
             try:
                 reply = await self._calls.recorded(work, call, undo, keep=True)
-                self._keep(key, digest, reply)
+                if not self._keep(key, digest, reply) and call.gone and undo is not None:
+                    undo(reply)  # nobody can come back for it
                 return reply
             finally:
                 del self._running[key]
@@ -125,15 +129,20 @@ class Replays:
             self._forget_oldest()
         return self._kept.get(key)
 
-    def _keep(self, key: Key, digest: bytes, reply: Message) -> None:
-        num_bytes = reply.ByteSize()
+    def _keep(self, key: Key, digest: bytes, reply: Message) -> bool:
+        """Remember a reply, unless it is too large for that."""
+        data = reply.SerializeToString()
+        num_bytes = len(data) + OVERHEAD
         if num_bytes > self._max_bytes:
-            return
+            return False
         while self._num_bytes + num_bytes > self._max_bytes:
             self._forget_oldest()
         ends_s = self._clock() + KEEP_S
-        self._kept[key] = _Kept(digest=digest, reply=reply, num_bytes=num_bytes, ends_s=ends_s)
+        self._kept[key] = _Kept(
+            digest=digest, kind=type(reply), data=data, num_bytes=num_bytes, ends_s=ends_s
+        )
         self._num_bytes += num_bytes
+        return True
 
     def _forget_oldest(self) -> None:
         _, oldest = self._kept.popitem(last=False)

@@ -32,6 +32,10 @@ from apsam_serve.v1 import segmentation_pb2_grpc as pb_grpc
 
 SERVICE = pb.DESCRIPTOR.services_by_name["SegmentationService"].full_name
 _LAST_REPLIES_S = 0.25
+_STUCK_S = 5.0
+"""How long the batch that runs at the end is waited for."""
+_MAX_CALLS = 1024
+"""Calls and streams of all connections together: the outer fuse, above what is admitted."""
 _log = logging.getLogger("apsam_serve.service")
 
 
@@ -105,7 +109,7 @@ class Server:
                 if found == self.digest or (found == self._refused and not insist):
                     return False
                 bundle = await asyncio.to_thread(self._bundles.open)
-                runner = self._bundles.runner(bundle)
+                runner = await asyncio.to_thread(self._bundles.runner, bundle)
                 await self.engine.switch(runner, bundle.digest)
             except Exception as error:  # whatever it is, the old model serves on
                 self._refused = found
@@ -115,8 +119,7 @@ class Server:
             self.digest = bundle.digest
             self.metrics.reloaded(switched=True)
             _log.info("new images go to model %s", self.digest[:12])
-            if self._health.is_serving:
-                await self._health.serving(verified=runner.build.gate.passed)
+            await self._health.switched(verified=runner.build.gate.passed)
             return True
 
     async def drain(self) -> None:
@@ -140,7 +143,7 @@ class Server:
             # finish, and would hold the process for all of it.
             await self._server.stop(_LAST_REPLIES_S)
             self._server = None
-        await self.engine.close()
+        await self.engine.close(patience_s=_STUCK_S)
         await self.calls.close()
         if self.audit is not None:
             await asyncio.to_thread(self.audit.close)
@@ -182,7 +185,11 @@ class Server:
 
     async def _build_server(self) -> grpc.aio.Server:
         credentials = transport.credentials(self.config)
-        server = grpc.aio.server(interceptors=self._interceptors(), options=self._options())
+        server = grpc.aio.server(
+            interceptors=self._interceptors(),
+            options=self._options(),
+            maximum_concurrent_rpcs=_MAX_CALLS,
+        )
         servicer = SegmentationServicer(self.engine, calls=self.calls, config=self.config)
         pb_grpc.add_SegmentationServiceServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
         services = self._add_kserve(server) if self.config.kserve else []
@@ -204,13 +211,11 @@ class Server:
 
     def _interceptors(self) -> list[grpc.aio.ServerInterceptor]:
         """The outermost first."""
-        found: list[grpc.aio.ServerInterceptor] = [CallInterceptor(self.calls)]
-        if self._tracing is not None:
-            found.insert(0, self._tracing)
+        require = None
         if self.config.access is not None:
-            rules = access.read(self.config.access)
-            found.append(access.AccessInterceptor(access.Access(rules=rules)))
-        return found
+            require = access.Access(rules=access.read(self.config.access)).require
+        calls = CallInterceptor(self.calls, require=require)
+        return [calls] if self._tracing is None else [self._tracing, calls]
 
     def _options(self) -> list[tuple[str, int]]:
         return [
@@ -273,7 +278,6 @@ async def _serve(server: Server) -> None:
         loop.add_signal_handler(number, on_stop)
     loop.add_signal_handler(signal.SIGHUP, on_hangup)
     stopping = asyncio.create_task(stop.wait())
-    loop.add_signal_handler(signal.SIGHUP, on_hangup)
     try:
         await asyncio.wait({opening, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if opening.done():

@@ -35,6 +35,7 @@ class SegmentationServicer(pb_grpc.SegmentationServiceServicer):
         self._calls = calls
         self._config = config
         self._answers = Answers(engine, server_address=config.advertise)
+        self._version = version("apsam")  # here: it is read from the disk
         self._replays = Replays(calls, max_bytes=config.replay_bytes)
 
     async def GetServerInfo(  # noqa: N802
@@ -42,7 +43,7 @@ class SegmentationServicer(pb_grpc.SegmentationServiceServicer):
     ) -> pb.GetServerInfoResponse:
         config = self._config
         return pb.GetServerInfoResponse(
-            version=version("apsam"),
+            version=self._version,
             server_id=self._engine.server_id,
             server_address=config.advertise,
             models=[_model_to(model) for model in self._engine.models()],

@@ -46,7 +46,7 @@ def error_of(call: grpc.RpcError, server: str) -> ApsamError:
     code, message = call.code(), call.details() or ""
     trailing: Any = call.trailing_metadata() or ()  # pairs of (key, value)
     # asyncio's metadata is no list of pairs, but makes one.
-    trailers = {key: value for key, value in trailing}  # noqa: C416
+    trailers = {key: value for key, value in trailing}
     retry_after_s = int(trailers.get(RETRY_KEY, 0)) / 1000
     named = error_named(trailers.get(REASON_KEY, ""), message, retry_after_s=retry_after_s)
     return named or _unnamed(code, message, server)

@@ -45,6 +45,8 @@ def test_a_cpu_encodes_one_image_at_a_time_and_a_gpu_several(device: str, expect
         ({"max_pixels": 0}, "--max-pixels 0 must be above 0"),
         ({"threads": -1}, "--threads -1 must not be below 0"),
         ({"grace_s": -1.0}, "--grace-s -1.0 must not be below 0"),
+        ({"max_ttl_s": float("inf")}, "--max-ttl-s inf is above 315576000, ten years"),
+        ({"metrics_port": 70000}, "--metrics-port 70000 is no port; give 0 to 65535"),
     ],
 )
 def test_settings_that_cannot_work_are_named(changes: dict[str, object], message: str) -> None:

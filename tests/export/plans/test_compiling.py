@@ -89,7 +89,7 @@ def test_every_graph_becomes_a_plan_with_the_same_tensors(export: Export) -> Non
     assert compiled["library"] == "tensorrt_rtx"
     assert compiled["version"] == sys.modules["tensorrt_rtx"].__version__
     assert {"sm_80", "sm_86", "sm_89", "sm_120"} <= set(compiled["target"]["compute_capabilities"])
-    assert compiled["flags"] == ["strongly typed", "no TF32"]
+    assert compiled["flags"] == ["strongly typed", "no TF32", "memory of the caller's (RTX)"]
     assert compiled["profiles"]["image_encoder"][2] == {"B": {"least": 3, "usual": 4, "most": 4}}
     assert list(compiled["sources"]["image_encoder"]) == ["image_encoder.onnx"]
 

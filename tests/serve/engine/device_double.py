@@ -49,6 +49,16 @@ class HostDevice:
         """Bytes that nobody has freed."""
         return sum(memory.nbytes for memory in self._memory.values())
 
+    @property
+    def num_queued(self) -> int:
+        """What waits for `wait`."""
+        return len(self._queued)
+
+    @property
+    def num_pinned(self) -> int:
+        """Page-locked arrays, which live until `close`."""
+        return len(self._pinned)
+
     def allocate(self, shape: tuple[int, ...], dtype: str) -> DeviceArray:
         num_bytes = DeviceArray(address=0, shape=shape, dtype=dtype).num_bytes
         if self.allocated + num_bytes > self.size:

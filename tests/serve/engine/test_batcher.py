@@ -135,8 +135,10 @@ def test_each_class_has_its_own_bound_and_the_refusal_says_when_to_come_back(
 
 def test_the_batch_that_runs_counts_for_what_is_left_of_it(batcher: Batcher[FakeJob]) -> None:
     batcher.record(Kind.ENCODE, seconds=2.0, num_jobs=1)
-    batcher.start(Kind.ENCODE, 10.0)
+    fill(batcher, clicks=0, encodes=3)
+    batcher.start(Kind.ENCODE, 10.0, num_jobs=1)
     assert batcher.wait_s(Kind.CLICK, 10.5) == pytest.approx(1.5)
+    assert batcher.wait_s(Kind.ENCODE, 10.5) == pytest.approx(1.5 + 2 * 2.0)
     assert batcher.wait_s(Kind.CLICK, 15.0) == 0
 
 
@@ -168,6 +170,18 @@ def test_an_idle_server_tries_whatever_it_remembers(batcher: Batcher[FakeJob]) -
     assert batcher.depth(Kind.CLICK) == 1
 
 
+def test_a_wrong_memory_of_a_class_does_not_refuse_it_for_ever_while_others_work(
+    batcher: Batcher[FakeJob],
+) -> None:
+    batcher.start(Kind.ENCODE, 0.0, num_jobs=1)
+    batcher.record(Kind.ENCODE, seconds=30.0, num_jobs=1)
+    batcher.admit(Kind.CLICK, now_s=30.0)
+    with pytest.raises(DeadlineExceededError, match=r"a encode takes 30\.000 s"):
+        batcher.admit(Kind.ENCODE, now_s=300.0, deadline_s=310.0)
+    batcher.admit(Kind.ENCODE, now_s=331.0, deadline_s=341.0)
+    assert batcher.depth(Kind.ENCODE) == 1
+
+
 def test_an_estimate_follows_what_jobs_really_take(batcher: Batcher[FakeJob]) -> None:
     batcher.admit(Kind.CLICK, now_s=0.0)
     batcher.record(Kind.CLICK, seconds=9.0, num_jobs=1)
@@ -181,3 +195,19 @@ def test_draining_takes_everything_out(batcher: Batcher[FakeJob]) -> None:
     batcher.push(encode("e"))
     assert {job.name for job in batcher.drain()} == {"c", "e"}
     assert batcher.next_batch(0.0) is None
+
+
+def test_a_station_that_floods_leaves_places_for_others() -> None:
+    batcher: Batcher[FakeJob] = Batcher(Limits(max_pending_clicks=16))
+    flood = [f"flood {number}" for number in range(14)]
+    for _ in flood:
+        batcher.admit(Kind.CLICK, now_s=0.0, station="flood")
+    with pytest.raises(OverloadedError, match="14 of your click requests are pending, and the"):
+        batcher.admit(Kind.CLICK, now_s=0.0, station="flood")
+    for station in ("one", "other"):
+        batcher.admit(Kind.CLICK, now_s=0.0, station=station)
+    with pytest.raises(OverloadedError, match="16 click requests are pending"):
+        batcher.admit(Kind.CLICK, now_s=0.0, station="third")
+    for _ in range(3):
+        batcher.leave(Kind.CLICK, station="flood")
+    batcher.admit(Kind.CLICK, now_s=0.0, station="flood")

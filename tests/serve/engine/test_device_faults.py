@@ -157,6 +157,65 @@ def test_a_fault_of_the_device_gives_slots_back(
     _require_all_slots_free(compute, pixels, device, device.allocated)
 
 
+def test_a_call_that_fails_half_way_leaves_nothing_queued(
+    compute: DeviceCompute,
+    runner: HostRunner,
+    device: HostDevice,
+    bag: Image,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What it had sent or copied might otherwise reach memory that others are given next."""
+    pixels, frame = pixels_of(bag)
+    click = click_on(compute.encode([pixels])[0], frame)
+
+    def refuse(graph: str, *_: object) -> None:
+        raise OutOfMemoryError(f"no room for {graph}", retry_after_s=1.0)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "enqueue", refuse)
+        for call in (lambda: compute.encode([pixels]), lambda: compute.answer([click])):
+            with pytest.raises(OutOfMemoryError, match="no room for"):
+                call()
+            assert device.num_queued == 0
+    compute.answer([click])
+
+
+def test_energies_that_find_no_room_take_page_locked_memory_once(
+    compute: DeviceCompute, device: HostDevice, bag: Image
+) -> None:
+    pixels, _ = pixels_of(bag)
+    dual = Pixels(image=pixels.image, energy=pixels.energy.copy())
+    compute.forget(compute.encode([pixels])[0])
+    size, device.size = device.size, device.allocated
+    pinned = device.num_pinned
+    for _ in range(3):
+        with pytest.raises(OutOfMemoryError):
+            compute.encode([dual])
+    assert device.num_pinned == pinned + 1
+    device.size = size
+    compute.encode([dual])
+    assert device.num_pinned == pinned + 1
+
+
+def test_a_model_beside_another_one_replays_nothing_of_its(
+    kernels: ctypes.CDLL, tiny_bundle: Path, bag: Image
+) -> None:
+    """Both on one device, one after the other, with buffers of the same sizes."""
+    device = HostDevice(kernels)
+    runner = HostRunner(open_bundle(tiny_bundle), device, replayable=True)
+    pixels, frame = pixels_of(bag)
+    masks = []
+    for _ in range(2):
+        compute = DeviceCompute(runner, device, num_masks=1)
+        for _ in range(3):
+            (encoded,) = compute.encode([pixels])
+            ((answer,),), _ = compute.answer([click_on(encoded, frame)])
+            masks.append(answer.mask(frame))
+        compute.close()
+    assert masks[0].any()
+    assert all((mask == masks[0]).all() for mask in masks)
+
+
 def test_a_device_that_fails_for_good_is_closed_all_the_same(
     kernels: ctypes.CDLL, tiny_bundle: Path, bag: Image
 ) -> None:

@@ -148,7 +148,8 @@ def test_what_an_image_takes_is_what_its_arrays_take(
     compute = HostCompute(FakeRunner(model), num_masks=3)
     (one,) = compute.encode([_pixels(bag, FakeRunner(model))[0]])
     assert isinstance(one, HostEncoded)
-    assert compute.held_bytes == (one.embedding.nbytes + one.energy_query.nbytes + one.masks.nbytes)
+    arrays = (one.embedding, one.energy_query, one.attention, one.masks)
+    assert compute.held_bytes == sum(array.nbytes for array in arrays)
 
 
 def test_a_scanners_own_energies_go_to_the_energy_encoder_and_others_are_not_copied(

@@ -19,11 +19,11 @@ def _publish(planes: MaskPlanes) -> str:
 
 
 def test_the_oldest_mask_goes_first_and_its_message_names_those_that_are_kept() -> None:
-    planes = MaskPlanes(2)
+    planes = MaskPlanes(2, name="bag")
     ids = [_publish(planes) for _ in range(3)]
     with planes.reading(ids[1]) as one, planes.reading(ids[2]) as other:
         assert {one, other} == {0, 1}
-    message = r"mask '0' is no longer held for this image \(kept: 1, 2\)"
+    message = r"mask 'bag-0' is no longer held for this image \(kept: bag-1, bag-2\)"
     with pytest.raises(MaskGoneError, match=message), planes.reading(ids[0]):
         pass
 
@@ -38,6 +38,14 @@ def test_a_mask_that_is_read_is_not_overwritten() -> None:
         assert planes.take() is None
         planes.publish(taken)
     with pytest.raises(MaskGoneError), planes.reading(new):
+        pass
+
+
+def test_a_mask_of_another_image_is_not_taken_for_one_of_this() -> None:
+    one, other = MaskPlanes(2), MaskPlanes(2)
+    mask_id = _publish(one)
+    _publish(other)
+    with pytest.raises(MaskGoneError), other.reading(mask_id):
         pass
 
 

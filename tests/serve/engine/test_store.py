@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import sys
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -53,6 +55,30 @@ def reason(call: Callable[[], object]) -> str:
     with pytest.raises(HandleGoneError) as caught:
         call()
     return caught.value.reason
+
+
+def test_a_scrape_counts_a_groups_images_while_they_come_and_go() -> None:
+    store: Store[str] = Store(budget_bytes=600, ttl_s=10)
+    for _ in range(500):
+        store.commit(store.reserve(1), "", owner="lane-1", group="old")
+    counts: list[int] = []
+    scraped, interval_s = threading.Event(), sys.getswitchinterval()
+
+    def scrape() -> None:
+        counts.extend(store.count("old") for _ in range(2000))
+        scraped.set()
+
+    sys.setswitchinterval(1e-5)
+    try:
+        threading.Thread(target=scrape, daemon=True).start()
+        for _ in range(500):
+            put(store, group="new")
+            store.delete(put(store, group="new"), "lane-1")
+        assert scraped.wait(5)
+    finally:
+        sys.setswitchinterval(interval_s)
+    assert len(counts) == 2000
+    assert store.count("old") + store.count("new") == len(store)
 
 
 def test_a_lease_gives_the_payload_back(store: Store[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -14,7 +15,7 @@ from apsam_serve.engine.calls import Call
 from apsam_serve.engine.compute import Encoded, Question
 from apsam_serve.engine.replies import Timings
 from apsam_serve.engine.worker import AnyJob, EncodeJob, Worker
-from apsam_serve.errors import ModelFaultError, NotServingError
+from apsam_serve.errors import DeviceFaultError, ModelFaultError, NotServingError
 from apsam_serve.prompting.base import Answer
 
 Encode = Callable[[Sequence[Pixels]], list[Encoded]]
@@ -101,6 +102,21 @@ def test_whatever_a_library_does_the_caller_hears_of_it_and_the_next_one_works(
     assert second.future.result(5)
 
 
+def test_an_observer_that_fails_costs_no_caller_the_answer() -> None:
+    def observe(kind: Kind, queued_s: Sequence[float], faults: Sequence[BaseException]) -> None:
+        raise ValueError("no such label")
+
+    worker = Worker(Batcher(Limits()), observe)
+    worker.open()
+    try:
+        for _ in range(2):
+            asked = job(ScriptedCompute([]))
+            worker.push(asked)
+            assert asked.future.result(5)
+    finally:
+        worker.close()
+
+
 def test_one_images_fault_fails_no_other_of_its_batch(worker: Worker, observed: Observed) -> None:
     compute = ScriptedCompute([_poisoned] * 4)
     jobs = [job(compute), job(compute, 66), job(compute)]
@@ -134,3 +150,28 @@ def test_a_worker_that_closes_fails_what_waits_and_what_comes(worker: Worker) ->
     worker.push(late)
     with pytest.raises(NotServingError, match="the engine is closed"):
         late.future.result(5)
+
+
+def test_a_device_that_hangs_does_not_keep_the_server_and_callers_hear_of_it(
+    worker: Worker,
+) -> None:
+    hangs, ends = threading.Event(), threading.Event()
+
+    def hang(pixels: Sequence[Pixels]) -> list[Encoded]:
+        hangs.set()
+        ends.wait(10)
+        return [Attention()]
+
+    compute = ScriptedCompute([hang])
+    busy, queued = job(compute), job(ScriptedCompute([]))
+    worker.open()
+    worker.push(busy)
+    hangs.wait(5)
+    worker.push(queued)
+    assert not worker.close(patience_s=0.05)
+    with pytest.raises(DeviceFaultError, match="did not answer before the server had to stop"):
+        busy.future.result(0)
+    with pytest.raises(NotServingError):
+        queued.future.result(0)
+    ends.set()
+    assert worker.close()

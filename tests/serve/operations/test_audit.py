@@ -132,7 +132,9 @@ def test_half_a_line_after_a_crash_is_set_aside_and_a_record_says_so(
     verify(path)
     notice = lines(path)[-2]["torn"]
     assert notice["num_bytes"] == len(torn)
-    assert (path.parent / notice["file"]).read_bytes() == torn
+    aside = path.parent / notice["file"]
+    assert aside.read_bytes() == torn
+    assert aside.stat().st_mode & 0o007 == 0
 
 
 def test_a_log_that_does_not_end_as_it_was_written_is_not_continued(

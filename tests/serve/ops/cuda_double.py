@@ -67,6 +67,10 @@ class CudaDouble:
         held = [kind for kind, things in self.alive.items() for _ in things]
         return held + ["memory"] * len(self._memory) + ["pinned"] * len(self._pinned)
 
+    @property
+    def is_recording(self) -> bool:
+        return self._recorded is not None
+
     def do(self, work: Callable[[], object]) -> None:
         """Queue work, or record it."""
         (self._queued if self._recorded is None else self._recorded).append(work)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
@@ -15,7 +16,7 @@ from apsam_serve.ops.cuda import CudaDevice
 from apsam_serve.ops.device import DeviceKernels
 from apsam_serve.ops.kernels import Kernel
 from apsam_serve.ops.memory import DeviceArray
-from apsam_serve.ops.recordings import MAX_RECORDINGS
+from apsam_serve.ops.recordings import MAX_RECORDINGS, without_recordings
 from tests.serve.ops.cuda_double import Code, CudaDouble, KernelsDouble
 
 ONES = Kernel(name="ones", threads=1, parameters={})
@@ -188,6 +189,59 @@ def test_what_cannot_be_recorded_is_done_and_the_log_says_so(
     (record,) = caplog.records
     assert "allocates cannot be recorded" in record.message
     assert "cudaErrorStreamCaptureUnsupported" in record.message
+
+
+def test_a_recording_that_another_thread_spoils_is_made_the_next_time(
+    device: CudaDevice, cuda: CudaDouble, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As one that loads a model does, which waits for the whole device."""
+    host, array = device.pinned((1,), "int32"), device.allocate((1,), "int32")
+    num_calls = 0
+
+    def work() -> None:
+        nonlocal num_calls
+        num_calls += 1
+        if num_calls == 2:
+            cuda.cudaMalloc(1)
+        device.send(array, host)
+
+    for value in range(6):
+        host[:] = value
+        device.replay("key", work)
+        assert _fetched(device, array) == [value]
+    assert num_calls == 4  # done, spoiled, done, and recorded
+    assert cuda.num_launched == 4
+    assert not caplog.records
+
+
+def test_nothing_is_recorded_while_another_thread_loads_a_model(
+    device: CudaDevice, cuda: CudaDouble
+) -> None:
+    """Which waits for what is being recorded, and is not waited for."""
+    host, array = device.pinned((1,), "int32"), device.allocate((1,), "int32")
+    order: list[str] = []
+
+    def load() -> None:
+        with without_recordings():
+            order.append("load")
+
+    def work() -> None:
+        if cuda.is_recording:
+            loader.submit(load)
+            time.sleep(0.02)
+            order.append("recorded")
+        device.send(array, host)
+
+    with ThreadPoolExecutor(1) as loader:
+        with without_recordings():
+            for value in range(3):
+                host[:] = value
+                device.replay("key", work)
+                assert _fetched(device, array) == [value]
+        assert cuda.num_launched == 0
+        device.replay("key", work)
+    assert cuda.num_launched == 1
+    assert order == ["recorded", "load"]
 
 
 def test_a_mistake_of_ours_while_recording_ends_it(device: CudaDevice, cuda: CudaDouble) -> None:

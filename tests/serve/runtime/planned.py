@@ -15,6 +15,7 @@ from apsam_export.request import PlanForm
 from apsam_serve.contract.manifest import Gate, Precision, open_bundle, write_manifest
 from apsam_serve.errors import BackendUnavailableError
 from apsam_serve.ops.cuda import describe_gpu, load_cuda
+from apsam_serve.runtime.sessions import provider_of
 
 
 def need(form: PlanForm, *, runs: bool = True) -> None:
@@ -29,6 +30,16 @@ def need(form: PlanForm, *, runs: bool = True) -> None:
     known = target.get("compute_capabilities", [architecture])
     if runs != (architecture in known):
         pytest.skip(f"{form} compiles for {', '.join(known)}; {gpu['gpu']} is {architecture}")
+
+
+def need_onnxruntime() -> None:
+    """Skip the test where there is no GPU, or no ONNX Runtime that was built for one. Whatever else
+    is missing there is a fault."""
+    try:
+        load_cuda()
+        provider_of("cuda")
+    except BackendUnavailableError as error:
+        pytest.skip(str(error))
 
 
 def add_plans(path: Path, *, form: PlanForm, precision: Precision, cache: Path) -> str:

@@ -1,4 +1,4 @@
-"""Plans on a real GPU, against ONNX Runtime on the CPU: `make test-gpu`."""
+"""Graphs and plans on a real GPU, against ONNX Runtime on the CPU: `make test-gpu`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import pytest
 from apsam_export.request import PlanForm
 from apsam_serve.contract.manifest import open_bundle
 from apsam_serve.contract.prompts import MAX_DECODER_POINTS, MAX_PROMPTS
-from apsam_serve.errors import BackendUnavailableError
+from apsam_serve.ops.cuda import load_cuda
 from apsam_serve.runtime.base import DecodedBatch, DeviceRunner, Runner, RunnerOptions, load
 from tests.serve.runtime.host_device import Call, answers_of, as_arguments, prompts
-from tests.serve.runtime.planned import add_kernels, add_plans, need
+from tests.serve.runtime.planned import add_kernels, add_plans, need, need_onnxruntime
 
 pytestmark = pytest.mark.gpu
 
@@ -53,9 +53,28 @@ def resident(planned_bundle: Path) -> Iterator[DeviceRunner]:
     made.close()
 
 
+@pytest.fixture(scope="module")
+def graph_bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny bundle with kernels for this machine's GPU."""
+    need_onnxruntime()
+    path = shutil.copytree(tiny_bundle, tmp_path_factory.mktemp("graphs") / "bundle")
+    add_kernels(path)
+    return path
+
+
 @pytest.fixture
-def reference(planned_bundle: Path) -> Iterator[Runner]:
-    made = load("onnxruntime")(open_bundle(planned_bundle), RunnerOptions(threads=1))
+def recorded(graph_bundle: Path) -> Iterator[DeviceRunner]:
+    """ONNX Runtime on the GPU, which records by itself."""
+    options = RunnerOptions(device="cuda", on_device=True)
+    made = cast(DeviceRunner, load("onnxruntime")(open_bundle(graph_bundle), options))
+    made.open()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def reference(tiny_bundle: Path) -> Iterator[Runner]:
+    made = load("onnxruntime")(open_bundle(tiny_bundle), RunnerOptions(threads=1))
     made.open()
     yield made
     made.close()
@@ -143,21 +162,52 @@ def test_plans_of_rtx_leave_their_kernels_for_the_next_start(
 
 
 def test_onnxruntime_on_a_gpu_answers_like_on_a_cpu(
-    planned_bundle: Path, reference: Runner
+    recorded: DeviceRunner, reference: Runner
 ) -> None:
-    options = RunnerOptions(device="cuda", on_device=True)
-    made = cast(DeviceRunner, load("onnxruntime")(open_bundle(planned_bundle), options))
-    try:
-        made.open()
-    except BackendUnavailableError as error:
-        pytest.skip(str(error))
-    inputs = prompts(made.model, images=2, num=4)
-    expected = reference.decode(**as_arguments(inputs))
-    gpu = made.device
-    call = Call(gpu, "prompt_decoder", inputs, answers_of(made.model, 4))
-    for _ in range(3):
-        found = call.run(made.enqueue, inputs)
-        assert gpu is not None
+    """Recorded or not, and on arrays of the host between."""
+    gpu, model = recorded.device, recorded.model
+    assert gpu is not None
+    calls = {
+        num: Call(gpu, "prompt_decoder", prompts(model, images=2, num=num), answers_of(model, num))
+        for num in (4, 1, 8)
+    }
+    for seed in range(4):
+        for num, call in calls.items():
+            inputs = prompts(model, images=2, num=num, seed=seed)
+            found = call.run(recorded.enqueue, inputs)
+            gpu.wait()
+            expected = reference.decode(**as_arguments(inputs)).logits
+            np.testing.assert_allclose(found["low_res_logits"], expected, atol=0.05, rtol=1e-4)
+            alone = recorded.decode(**as_arguments(inputs)).logits
+            np.testing.assert_allclose(alone, expected, atol=0.05, rtol=1e-4)
+
+
+def test_onnxruntime_queues_what_it_has_recorded_without_waiting(recorded: DeviceRunner) -> None:
+    _require_no_wait(recorded)
+
+
+def test_plans_are_queued_without_waiting(resident: DeviceRunner) -> None:
+    _require_no_wait(resident)
+
+
+def _require_no_wait(runner: DeviceRunner) -> None:
+    """Queue behind copies that take some ten milliseconds: a wait for the device, hidden in a
+    library, would be over only after them."""
+    gpu, model, cuda = runner.device, runner.model, load_cuda()
+    assert gpu is not None
+    inputs = prompts(model, images=2, num=4)
+    call = Call(gpu, "prompt_decoder", inputs, answers_of(model, 4))
+    work = partial(runner.enqueue, "prompt_decoder", call.inputs, call.outputs)
+    source, target = (gpu.allocate((1 << 28,), "uint8") for _ in range(2))
+    for _ in range(4):
+        call.send(inputs)
         gpu.wait()
-        np.testing.assert_allclose(found["low_res_logits"], expected.logits, atol=0.05, rtol=1e-4)
-    made.close()
+        for _ in range(200):
+            gpu.copy(target, source)
+        if runner.replayable:
+            gpu.replay("decode", work)
+        else:
+            work()
+        (busy,) = cuda.cudaStreamQuery(gpu.stream)
+        gpu.wait()
+    assert busy.name == "cudaErrorNotReady", busy.name

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -28,10 +30,11 @@ from apsam_serve.errors import (
     InvalidInputError,
     OutOfMemoryError,
 )
+from apsam_serve.ops.recordings import without_recordings
 from apsam_serve.runtime import sessions
 from apsam_serve.runtime.base import RunnerOptions
 from apsam_serve.runtime.onnxruntime import OnnxRuntimeRunner, create
-from apsam_serve.runtime.sessions import elsewhere, failure, provider_options, refusal
+from apsam_serve.runtime.sessions import Session, elsewhere, failure, provider_options, refusal
 from tests.serve.runtime.host_device import (
     Call,
     HostDevice,
@@ -251,6 +254,11 @@ def test_every_way_to_say_that_memory_is_missing_is_known(words: str) -> None:
         ("Load model failed: Protobuf parsing failed", BundleError, "loaded .*export the bundle"),
         ("CUDA failure 2: out of memory", OutOfMemoryError, "no memory left to run graph.onnx"),
         (
+            "CUDNN failure 1001: CUDNN_STATUS_NOT_INITIALIZED",
+            BackendUnavailableError,
+            "CUDAExecutionProvider does not work here .*nvidia-smi",
+        ),
+        (
             "This session cannot use the graph capture feature as requested by the user",
             BackendUnavailableError,
             "cannot be recorded by CUDAExecutionProvider .*with plans",
@@ -275,6 +283,77 @@ def test_nodes_on_another_provider_are_named_and_shape_arithmetic_is_not(tiny_bu
     strays = elsewhere(assigned, sessions.PROVIDERS["cuda"])
     assert f"Sigmoid on {cpu}" in strays
     assert not {f"Gather on {cpu}", f"Unsqueeze on {cpu}"} & set(strays)
+
+
+@dataclass(eq=False)
+class SessionSpy:
+    """In the place of ONNX Runtime's session: which recording each run makes or replays."""
+
+    ids: list[str] = field(default_factory=list)
+
+    def io_binding(self) -> SimpleNamespace:
+        def nothing(*_: object, **__: object) -> None:
+            pass
+
+        return SimpleNamespace(bind_input=nothing, bind_output=nothing)
+
+    def run_with_iobinding(self, _binding: object, options: Any) -> None:
+        self.ids.append(options.get_run_config_entry("gpu_graph_id"))
+
+
+def test_bindings_are_recorded_once_nobody_loads_a_model(device: HostDevice) -> None:
+    """Each under a number of its own; what comes too late is never recorded."""
+    spy = SessionSpy()
+    session = Session("graph", spy, device="cuda", recorded=True)
+    arrays = [device.allocate((1,), "float32") for _ in range(sessions.MAX_BINDINGS + 1)]
+    with without_recordings():
+        session.enqueue({"x": arrays[0]}, {})
+        session.enqueue({"x": arrays[0]}, {})
+    assert spy.ids == ["-1", "-1"]
+    for _ in range(2):
+        spy.ids.clear()
+        for array in arrays:
+            session.enqueue({"x": array}, {})
+        assert spy.ids == [*map(str, range(sessions.MAX_BINDINGS)), "-1"]
+
+
+def test_a_recording_that_failed_is_not_taken_for_one(device: HostDevice) -> None:
+    spy = SessionSpy()
+    session = Session("graph", spy, device="cuda", recorded=True)
+    array = device.allocate((1,), "float32")
+    spy.ids = cast(Any, None)
+    with pytest.raises(DeviceFaultError):
+        session.enqueue({"x": array}, {})
+    spy.ids = []
+    with without_recordings():
+        session.enqueue({"x": array}, {})
+    assert spy.ids == ["-1"]
+
+
+def test_a_provider_that_fails_is_told_and_not_replaced_by_another(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """ONNX Runtime would print the reason and load the graph for the CPU."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("CUDA failure 2: out of memory")
+
+    monkeypatch.setattr(onnxruntime.InferenceSession, "_create_inference_session", fail)
+    with pytest.raises(OutOfMemoryError):
+        sessions.load(tiny_bundle / "image_encoder.onnx", sessions.PROVIDERS["cpu"], {}, threads=1)
+    assert capsys.readouterr().out == ""
+
+
+def test_libraries_that_pip_installed_are_loaded_for_a_gpu_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loaded: list[bool] = []
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: loaded.append(True))
+    sessions.provider_of("cpu")
+    assert not loaded
+    with pytest.raises(BackendUnavailableError, match="cannot run on device 'cuda'"):
+        sessions.provider_of("cuda")
+    assert loaded
 
 
 def test_a_gpu_computes_what_plans_compute_and_records_on_the_stream_it_is_given() -> None:

@@ -13,6 +13,7 @@ from apsam_serve.engine.calls import Call
 from apsam_serve.errors import InvalidInputError, OverloadedError
 from apsam_serve.service.calls import CallRecord, Calls, Ledger, enter, ledger
 from apsam_serve.v1 import segmentation_pb2 as pb
+from tests.serve.service.desk import Recorder
 
 ANSWER = pb.DeleteEmbeddingResponse(deleted=True)
 
@@ -66,9 +67,10 @@ def test_the_late_error_of_a_job_without_a_caller_is_logged_only_if_it_is_a_faul
     assert [record.getMessage() for record in caplog.records] == logged
 
 
-def test_what_a_call_did_is_undone_when_its_caller_has_gone() -> None:
+def test_what_a_call_did_is_undone_and_not_recorded_when_its_caller_has_gone() -> None:
     async def test() -> None:
-        calls, call, go_on = Calls(), Call(), asyncio.Event()
+        recorder, call, go_on = Recorder(), Call(), asyncio.Event()
+        calls = Calls(auditor=recorder)
         undone: list[pb.DeleteEmbeddingResponse] = []
         opened()
 
@@ -83,6 +85,7 @@ def test_what_a_call_did_is_undone_when_its_caller_has_gone() -> None:
         go_on.set()
         await calls.close()
         assert undone == [ANSWER]
+        assert recorder.records == []
 
     asyncio.run(test())
 

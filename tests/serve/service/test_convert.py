@@ -66,7 +66,7 @@ def test_the_detectors_axis_is_rows_unless_said() -> None:
                     height=10**9, low_calibration=pb.Calibration(air=[1] * 70_000)
                 )
             ),
-            "calibration has 70000 values of air; .* at most 65536",
+            "calibration has 70000 values of air; .* at most 16384",
         ),
     ],
 )

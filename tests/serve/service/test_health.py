@@ -15,6 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from apsam_serve.errors import DeviceFaultError
 from apsam_serve.runtime.fake import FakeRunner
 from apsam_serve.service.background import BackgroundServer
+from apsam_serve.service.health import VERIFIED, Health
 from apsam_serve.service.server import SERVICE
 from apsam_serve.v1 import segmentation_pb2 as pb
 from tests.serve.service.asking import create, metrics, refused
@@ -38,6 +39,21 @@ def becomes(server: BackgroundServer, status: int, *services: str) -> bool:
             raise AssertionError(found)
         time.sleep(0.02)
     return True
+
+
+def test_a_build_that_came_while_the_device_was_broken_is_told_of_when_it_works() -> None:
+    async def told() -> list[bool]:
+        found = Health()
+        await found.serving(verified=True)
+        found.works("device", False)
+        await found.switched(verified=False)
+        found.works("device", True)
+        await asyncio.sleep(0.01)
+        asked = health_pb2.HealthCheckRequest(service=VERIFIED)
+        answer = await found._servicer.Check(asked, None)
+        return [found.is_serving, answer.status == SERVING]
+
+    assert asyncio.run(told()) == [True, False]
 
 
 def test_a_device_that_fails_is_told_until_it_works_again(

@@ -17,7 +17,7 @@ from apsam_serve.errors import (
     RequestIdReusedError,
 )
 from apsam_serve.service.background import BackgroundServer
-from apsam_serve.service.replays import KEEP_S
+from apsam_serve.service.replays import KEEP_S, OVERHEAD
 from apsam_serve.v1 import segmentation_pb2 as pb
 from tests.serve.service.asking import CLICK, new_id, num_held, refused
 from tests.serve.service.desk import ANSWER, ID, Desk, moments, run
@@ -34,7 +34,7 @@ def test_the_same_call_again_gets_the_same_reply_without_the_work() -> None:
         desk = Desk()
         desk.serve()
         first, second = await desk.ask(), await desk.ask()
-        assert first is second
+        assert first == second == ANSWER
         assert desk.kitchen.num_done == 1
         assert [record.code for record in desk.recorder.records] == ["OK"]
         assert desk.recorder.records[0].request_id == ID
@@ -243,7 +243,7 @@ def test_a_reply_that_cannot_be_recorded_is_undone_and_not_remembered() -> None:
 
 def test_replies_are_kept_two_minutes_unless_newer_ones_need_their_room() -> None:
     async def test() -> None:
-        size = ANSWER.ByteSize()
+        size = ANSWER.ByteSize() + OVERHEAD
         desk = Desk(max_bytes=2 * size)
         desk.serve()
         ids = [new_id() for _ in range(3)]
@@ -264,7 +264,7 @@ def test_replies_are_kept_two_minutes_unless_newer_ones_need_their_room() -> Non
 
 def test_a_reply_larger_than_all_room_pushes_no_other_out() -> None:
     async def test() -> None:
-        desk = Desk(max_bytes=ANSWER.ByteSize())
+        desk = Desk(max_bytes=ANSWER.ByteSize() + OVERHEAD)
         desk.serve()
         await desk.ask()
         large = pb.SegmentResponse(model_digest="0" * 100)
