@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--threads", int, "CPU threads per graph call, 0 for one per core")
     add("--host-threads", int, "threads that decode images, 0 for up to four")
     add("--batch-images", int, "images encoded at once, 0 for 1 on a CPU and 8 on a GPU")
+    add("--batch-prompts", int, "prompts decoded at once, 0 for 8 on a CPU and 64 on a GPU")
     add("--budget-bytes", int, "memory for held images, 0 for a quarter of all, at most 2 GiB")
     add("--masks-per-image", int, "masks kept per image for refining (%(default)s)")
     add("--ttl-s", float, "seconds until an unused handle expires (%(default)s)")

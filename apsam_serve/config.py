@@ -9,6 +9,7 @@ from typing import Literal
 
 from apsam_serve.contract.cpus import num_cpus
 from apsam_serve.contract.images import MAX_PIXELS
+from apsam_serve.contract.prompts import MAX_PROMPTS
 from apsam_serve.engine.batcher import Limits
 from apsam_serve.errors import InvalidInputError
 
@@ -33,8 +34,8 @@ class ServeConfig:
     cache: folder where a back end keeps what it compiled, None for none.
 
     threads: per graph call; host_threads: for decoding images, and as many for packing masks;
-    batch_images: encoded at once; budget_bytes: held images; masks_per_image: low-resolution masks
-    kept for refining; ttl_s: life of an unused handle, max_ttl_s: the longest that can be asked
+    batch_images, batch_prompts: encoded and decoded at once; budget_bytes: held images;
+    masks_per_image: low-resolution masks kept for refining; ttl_s: life of an unused handle, max_ttl_s: the longest that can be asked
     for; max_pixels: of one image; replay_bytes: replies kept for calls that come again with their
     request id.
 
@@ -67,6 +68,7 @@ class ServeConfig:
     max_message_bytes: int = MAX_MESSAGE_BYTES
     limits: Limits = field(default_factory=Limits)
     batch_images: int = AUTO
+    batch_prompts: int = AUTO
     replay_bytes: int = 32 * 2**20
     tls_key: Path | None = None
     tls_certificate: Path | None = None
@@ -94,7 +96,7 @@ def check(config: ServeConfig) -> None:
             raise InvalidInputError(f"--{name.replace('_', '-')} {value} must be above 0")
     for name in (
         *("threads", "host_threads", "budget_bytes", "grace_s"),
-        *("batch_images", "masks_per_image", "replay_bytes", "reload_s"),
+        *("batch_images", "batch_prompts", "masks_per_image", "replay_bytes", "reload_s"),
     ):
         value = getattr(config, name)
         if not value >= 0:
@@ -117,14 +119,19 @@ def resolve(config: ServeConfig) -> ServeConfig:
     """The same settings with every AUTO replaced: all cores, and a quarter of the memory for held
     images, at most 2 GiB."""
     cores = num_cpus()
-    # A CPU encodes two images in the time of two, and a click would wait for both.
-    batch_images = config.batch_images or (1 if config.device == "cpu" else 8)
+    # A CPU does two in the time of two, and everybody would wait for both.
+    on_cpu = config.device == "cpu"
+    batch_images = config.batch_images or (1 if on_cpu else 8)
+    batch_prompts = config.batch_prompts or (8 if on_cpu else MAX_PROMPTS)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return replace(
         config,
         threads=config.threads or cores,
         host_threads=config.host_threads or min(4, cores),
         budget_bytes=config.budget_bytes or min(_MAX_AUTO_BUDGET, memory // 4),
-        limits=replace(config.limits, max_batch_images=batch_images),
+        limits=replace(
+            config.limits, max_batch_images=batch_images, max_batch_prompts=batch_prompts
+        ),
         batch_images=batch_images,
+        batch_prompts=batch_prompts,
     )

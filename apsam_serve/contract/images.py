@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -33,6 +33,11 @@ _JPEG_FRAMES = {0xC0: "baseline", 0xC1: "extended", 0xC2: "progressive"}
 _JPEG_REFUSED_FRAMES = {*range(0xC3, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _JPEG_SCAN, _JPEG_END = 0xDA, 0xD9
 _JPEG_NEXT_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+_JPEG_MAX_SEGMENTS = 4096
+"""Profiles and EXIF take hundreds; empty comments would take a step of Python each."""
+_PNG_MAX_CHUNKS = 2**16
+_BAND_PIXELS = 2**20
+"""What is converted at once: whole planes of the largest image would take half a gigabyte."""
 _JPEG_MAX_SCANS = 64
 """A progressive JPEG of camera or scanner has about ten; each is a pass over the whole image."""
 
@@ -87,7 +92,7 @@ def decode(
         )
     if header.format == "tiff":
         return _decode_tiff(data)
-    whole = _whole_png(data) if header.format == "png" else _whole_jpeg(data)
+    whole = _whole_png(data, header) if header.format == "png" else _whole_jpeg(data)
     pixels = cv2.imdecode(np.frombuffer(whole, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.shape[:2] != (header.height, header.width):
         raise InvalidImageError(
@@ -100,18 +105,34 @@ def decode(
 def _decode_tiff(data: bytes) -> NDArray[np.uint8]:
     page = read_page(data)
     pixels = read_pixels(data, page)
-    as_opencv = pixels[:, :, [2, 1, 0, 3]] if pixels.shape[2] == 4 else pixels[:, :, ::-1]
-    return _to_rgb(as_opencv, premultiplied=page.alpha == "premultiplied")
+    order = {1: (0,), 3: (2, 1, 0), 4: (2, 1, 0, 3)}[pixels.shape[2]]
+    return _to_rgb(pixels, order=order, premultiplied=page.alpha == "premultiplied")
 
 
 def _to_rgb(
-    pixels: NDArray[np.integer | np.floating], *, premultiplied: bool = False
+    pixels: NDArray[np.integer | np.floating],
+    *,
+    order: Sequence[int] | None = None,
+    premultiplied: bool = False,
 ) -> NDArray[np.uint8]:
     """Grey, BGR or BGRA of 8 or 16 bits, [H, W, 1 | 3 | 4], to RGB uint8 [H, W, 3].
 
-    premultiplied: the colours hold their share of the alpha already.
+    order: of the channels that make it BGR or BGRA, None where it is; premultiplied: the colours
+    hold their share of the alpha already.
     """
-    pixels = np.ascontiguousarray(pixels)
+    height, width = pixels.shape[:2]
+    rgb = np.empty((height, width, 3), np.uint8)
+    rows = max(1, _BAND_PIXELS // width)
+    for top in range(0, height, rows):
+        band = pixels[top : top + rows]
+        band = np.ascontiguousarray(band if order is None else band[:, :, list(order)])
+        rgb[top : top + rows] = _band_to_rgb(band, premultiplied=premultiplied)
+    return rgb
+
+
+def _band_to_rgb(
+    pixels: NDArray[np.integer | np.floating], *, premultiplied: bool
+) -> NDArray[np.uint8]:
     channels = pixels.shape[2]
     if pixels.dtype == np.uint16:
         reduced = np.asarray(cv2.convertScaleAbs(pixels, alpha=1 / 257), np.uint8)
@@ -146,11 +167,16 @@ def _probe_png(data: bytes) -> ImageHeader:
     )
 
 
-def _whole_png(data: bytes) -> bytes:
+def _whole_png(data: bytes, header: ImageHeader) -> bytes:
     """Check every chunk, and keep only those that carry pixels: no animation, text or profile."""
+    # libpng unpacks to the end whatever is there, a gigabyte in 2 s, for however small an image.
+    line_bytes = 2 + header.width * 4 * header.bits // 8
+    room = 2**16 + 2 * header.height * line_bytes
     kept = [_PNG_SIGNATURE]
     begin = len(_PNG_SIGNATURE)
-    while begin + 12 <= len(data):
+    for _ in range(_PNG_MAX_CHUNKS):
+        if begin + 12 > len(data):
+            break
         size, kind = struct.unpack_from(">I4s", data, begin)
         end = begin + 12 + size
         if end > len(data):
@@ -162,13 +188,20 @@ def _whole_png(data: bytes) -> bytes:
             )
         if kind == b"IHDR" and len(kept) > 1:
             raise InvalidImageError("PNG has a second IHDR chunk; send one image per file")
+        room -= size if kind == b"IDAT" else 0
+        if room < 0:
+            raise InvalidImageError(
+                f"PNG has more pixel data than {header.width} x {header.height} pixels can need; "
+                "send the file again"
+            )
         if kind in _PNG_PIXEL_CHUNKS or kind == b"IEND":
             kept.append(data[begin:end])
         if kind == b"IEND":
             return b"".join(kept)
         begin = end
     raise InvalidImageError(
-        f"PNG of {len(data)} bytes is cut off in the chunk at byte {begin}; send the whole file"
+        f"PNG of {len(data)} bytes is cut off in the chunk at byte {begin}, or has more than "
+        f"{_PNG_MAX_CHUNKS} of them; send the whole file"
     )
 
 
@@ -217,7 +250,7 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     Raises InvalidImageError where the file is cut off.
     """
     place = 2
-    while True:
+    for _ in range(_JPEG_MAX_SEGMENTS):
         found = _JPEG_NEXT_MARKER.search(data, place)
         if found is None:
             break
@@ -237,7 +270,8 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         yield marker, begin, end
         place = end
     raise InvalidImageError(
-        f"JPEG of {len(data)} bytes is cut off after byte {place}; send the whole file"
+        f"JPEG of {len(data)} bytes is cut off after byte {place}, or has more than "
+        f"{_JPEG_MAX_SEGMENTS} segments; send the whole file"
     )
 
 

@@ -31,6 +31,8 @@ _ENDS: Ints = np.cumsum(_WIDTHS)
 _BYTES_PER_CLEAR = 250
 """Writers clear a full table, after 3,800 bytes or more, or the 9-bit codes, after 254; strips of
 nothing but Clears would cost time."""
+_PACKBITS_SLACK = 8192
+"""Runs of one byte, and those that mean nothing, would cost a step of Python for two bytes."""
 
 
 def _stored(raw: bytes, limit: int) -> bytes:
@@ -56,6 +58,8 @@ def _packbits(raw: bytes, limit: int) -> bytes:
         head = raw[place]
         num_read, repeats = (head + 1, 1) if head < 128 else (1, 257 - head)
         place += 1
+        if 2 * place > 3 * len(unpacked) + _PACKBITS_SLACK:
+            raise ValueError("its runs take more room than what they hold")
         if head == 128:  # means nothing
             continue
         run = raw[place : place + num_read]
@@ -72,7 +76,9 @@ def _lzw(raw: bytes, limit: int) -> bytes:
     data = np.frombuffer(raw + b"\0\0", np.uint8)
     unpacked = bytearray()
     begin = 0
-    for _ in range(3 + limit // _BYTES_PER_CLEAR):
+    num_clears = 0
+    while num_clears < 3 + len(unpacked) // _BYTES_PER_CLEAR:
+        num_clears += 1
         codes = _codes_from(data, begin, 8 * len(raw))
         special = np.flatnonzero((codes == _CLEAR) | (codes == _END))
         if len(special) == 0 and len(codes) > _CODES:

@@ -66,12 +66,12 @@ J = TypeVar("J", bound=Job)
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """max_pending: requests admitted per class; max_batch: images or prompts per device call. One
-    image, because a click waits for the batch that runs, and CPUs encode two in the time of two."""
+    """max_pending: requests admitted per class; max_batch: images or prompts per device call. Few,
+    because everybody waits for the batch that runs, and a CPU does two in the time of two."""
 
     max_pending_clicks: int = 64
     max_pending_encodes: int = 32
-    max_batch_prompts: int = 64
+    max_batch_prompts: int = 8
     max_batch_images: int = 1
     max_click_streak: int = 8
 
@@ -208,7 +208,8 @@ class Batcher(Generic[J]):
         running_s, waiting = 0.0, dict(self._admitted)
         if (running := self._running) is not None:
             running_kind, since_s, num_jobs = running
-            running_s = max(0.0, self._batch_s[running_kind] - (now_s - since_s))
+            # A batch that is overdue will take as long again, for all that is known.
+            running_s = abs(num_jobs * self._job_s[running_kind] - (now_s - since_s))
             waiting[running_kind] = max(0, waiting[running_kind] - num_jobs)
         clicks, encodes = (waiting[k] * self._job_s[k] for k in (Kind.CLICK, Kind.ENCODE))
         return running_s + clicks + (encodes if kind is Kind.ENCODE else 0.0)

@@ -377,7 +377,9 @@ class Engine:
             if version is not self._versions.current and not used:
                 self._versions.remove(version)
                 await asyncio.to_thread(version.close)
-        if self._pulse.suspected or self.batcher.running_s(time.monotonic()) > _STUCK_S:
+        if self.batcher.running_s(time.monotonic()) > _STUCK_S:
+            self._pulse.tried(False)
+        elif self._pulse.suspected:
             self._pulse.tried(await self._works())
 
     def _drop_surplus(self) -> None:

@@ -71,18 +71,24 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def _unary(self, inner: Inner, parse: Parse, path: str) -> Inner:
         async def call(raw: bytes, context: Context) -> Any:
-            async with self._mapped(path, context) as ledger:
+            async with self._mapped(path, context) as opened:
+                ledger = opened.ledger
+                self._admit(ledger, context)
                 ledger.num_bytes_in = len(raw)
                 reply = await inner(_parsed(parse, raw, path), context)
                 ledger.num_bytes_out = reply.ByteSize()
                 self._calls.audit(ledger)
-            return reply
+                return reply
+            del raw  # gRPC keeps the abort with this frame in a cycle, until the next collection
+            await context.abort_with_status(opened.status)
 
         return call
 
     def _stream(self, inner: Inner, parse: Parse, path: str) -> Inner:
         async def call(requests: Any, context: Context) -> None:
-            async with self._mapped(path, context) as ledger:
+            async with self._mapped(path, context) as opened:
+                ledger = opened.ledger
+                self._admit(ledger, context)
                 if isinstance(requests, bytes):
                     ledger.num_bytes_in = len(requests)
                     given = _parsed(parse, requests, path)
@@ -96,21 +102,20 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 async with aclosing(replies):
                     async for reply in replies:
                         await context.write(reply)
+                return
+            del requests
+            await context.abort_with_status(opened.status)
 
         return call
 
     @asynccontextmanager
-    async def _mapped(self, path: str, context: Context) -> AsyncIterator[Ledger]:
+    async def _mapped(self, path: str, context: Context) -> AsyncIterator[_Opened]:
         standard = _UNRECORDED.fullmatch(path) is not None
         ledger = Ledger(method=_name(path), peer=context.peer(), recorded=standard)
         enter(ledger)
+        opened = _Opened(ledger)
         try:
-            ledger.owner = self._calls.owner_of(context)
-            if self._require is not None:
-                self._require(ledger.owner, ledger.method)
-            if not standard:
-                self._calls.require_recordable()
-            yield ledger
+            yield opened
         except asyncio.CancelledError:
             self._calls.finished(ledger, "CANCELLED")
             raise
@@ -118,10 +123,18 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             self._calls.finished(ledger, "ABORTED")
             raise
         except Exception as error:
-            status = self._answer(ledger, error)
-            await context.abort_with_status(status)
+            opened.status = self._answer(ledger, error)
+            error.__traceback__ = None  # its frames hold the request, and some of them hold it
         else:
             self._calls.finished(ledger, "OK")
+
+    def _admit(self, ledger: Ledger, context: Context) -> None:
+        """Raise what refuses a call before its work."""
+        ledger.owner = self._calls.owner_of(context)
+        if self._require is not None:
+            self._require(ledger.owner, ledger.method)
+        if not ledger.recorded:
+            self._calls.require_recordable()
 
     def _answer(self, ledger: Ledger, error: Exception) -> grpc.Status:
         """The status of a call that failed, recorded and observed before the caller can know."""
@@ -132,6 +145,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             error, fault = unrecorded, fault_of(unrecorded)
         self._calls.finished(ledger, fault.code.name, fault.reason)
         return _status(fault, error)
+
+
+class _Opened:
+    """A call that runs; status: of one that failed, to be sent after the block."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.status: grpc.Status | None = None
 
 
 def _name(path: str) -> str:

@@ -38,7 +38,7 @@ class Log(logging.Handler):
         text = log_format == "text" or (log_format == "auto" and self._stream.isatty())
         self.setFormatter(_Text() if text else _Json())
         self.num_dropped = 0
-        self._queue: queue.Queue[str | None] = queue.Queue(max_lines)
+        self._queue: queue.Queue[str | logging.LogRecord | None] = queue.Queue(max_lines)
         self._thread: threading.Thread | None = None
         self._replaced: list[logging.Handler] = []
 
@@ -61,17 +61,19 @@ class Log(logging.Handler):
         super().close()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Called by logging. The line is made here, where its arguments still are as they were."""
+        """Called by logging. A request's line is made on the writer's thread, for its fields stay as
+        they are; any other here, where its arguments still are what they were."""
         try:
-            self._queue.put_nowait(self.format(record))
+            self._queue.put_nowait(record if _fields(record) else self.format(record))
         except queue.Full:
             self.num_dropped += 1
         except Exception:  # as the standard library's handlers do: a bad line is no bad call
             self.handleError(record)
 
     def _write_all(self) -> None:
-        while (line := self._queue.get()) is not None:
+        while (item := self._queue.get()) is not None:
             try:
+                line = item if isinstance(item, str) else self.format(item)
                 self._stream.write(f"{line}\n")
                 if self._queue.empty():
                     self._stream.flush()

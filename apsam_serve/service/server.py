@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import signal
-import sys
 from importlib.metadata import version
 
 import grpc
@@ -95,6 +94,13 @@ class Server:
         await self._health.serving(verified=runner.build.gate.passed)
         if self.config.reload_s:
             self._polling = asyncio.create_task(self._poll())
+
+    @property
+    def announcement(self) -> str:
+        """What runs where, once it does."""
+        host = self.config.listen.rpartition(":")[0]
+        text = f"serving {self.digest[:12]} on {host}:{self.port}"
+        return f"{text}, metrics on {host}:{self.metrics_port}" if self.metrics_port else text
 
     async def reload(self, *, insist: bool = True) -> bool:
         """Look where the bundle's path leads, and send new images to that model if it is another.
@@ -230,6 +236,7 @@ class Server:
             # A station that lost its power never closes its session; its image would stay.
             ("grpc.keepalive_time_ms", 60_000),
             ("grpc.keepalive_timeout_ms", 20_000),
+            ("grpc.http2.ping_timeout_ms", 20_000),
         ]
 
     def _add_kserve(self, server: grpc.aio.Server) -> list[str]:
@@ -282,12 +289,7 @@ async def _serve(server: Server) -> None:
         await asyncio.wait({opening, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if opening.done():
             opening.result()
-            host = server.config.listen.rpartition(":")[0]
-            print(
-                f"apsam-serve: serving {server.digest[:12]} on {host}:{server.port}",
-                file=sys.stderr,
-                flush=True,
-            )
+            _log.info("%s", server.announcement)
             await stopping
             _log.info("draining, at most %.0f s", server.config.grace_s)
         opening.cancel()

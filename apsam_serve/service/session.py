@@ -48,6 +48,7 @@ class Session:
             response = await self._within(request, kind)
         except Exception as error:
             response = self._failed(opened, error)
+            error.__traceback__ = None  # its frames hold the request, and some of them hold it
         else:
             self._calls.finished(opened)
         response.step = step

@@ -23,17 +23,26 @@ def test_auto_becomes_a_number_for_this_machine_in_a_new_value() -> None:
 
 def test_what_was_given_is_kept() -> None:
     given = ServeConfig(
-        bundle=Path("b"), threads=3, host_threads=2, budget_bytes=100, batch_images=3
+        bundle=Path("b"),
+        threads=3,
+        host_threads=2,
+        budget_bytes=100,
+        batch_images=3,
+        batch_prompts=9,
     )
     resolved = resolve(given)
     assert resolved == replace(given, limits=resolved.limits)
     assert resolved.limits.max_batch_images == 3
+    assert resolved.limits.max_batch_prompts == 9
 
 
-@pytest.mark.parametrize(("device", "expected"), [("cpu", 1), ("cuda", 8)])
-def test_a_cpu_encodes_one_image_at_a_time_and_a_gpu_several(device: str, expected: int) -> None:
+@pytest.mark.parametrize(("device", "images", "prompts"), [("cpu", 1, 8), ("cuda", 8, 64)])
+def test_a_cpu_takes_little_at_a_time_and_a_gpu_much(
+    device: str, images: int, prompts: int
+) -> None:
     resolved = resolve(ServeConfig(bundle=Path("b"), device=device))
-    assert resolved.limits.max_batch_images == resolved.batch_images == expected
+    assert resolved.limits.max_batch_images == resolved.batch_images == images
+    assert resolved.limits.max_batch_prompts == resolved.batch_prompts == prompts
 
 
 @pytest.mark.parametrize(

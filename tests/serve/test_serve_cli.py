@@ -50,10 +50,10 @@ def start(tiny_bundle: Path) -> Iterator[Start]:
 
 
 def address(process: subprocess.Popen[str]) -> str:
-    """Waits for the one line that says where it serves."""
+    """Waits for the line that says where it serves."""
     assert process.stderr is not None
     line = process.stderr.readline()
-    found = re.fullmatch(r"apsam-serve: serving [0-9a-f]{12} on (127\.0\.0\.1:\d+)\n", line)
+    found = re.search(r"serving [0-9a-f]{12} on (127\.0\.0\.1:\d+)", line)
     assert found is not None, line + process.stderr.read()
     return found[1]
 

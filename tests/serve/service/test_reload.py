@@ -129,7 +129,7 @@ def test_a_process_looks_when_it_gets_a_hangup_signal(
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         line = process.stderr.readline()
-        assert line.startswith("apsam-serve: serving "), line + process.stderr.read()
+        assert "serving " in line, line + process.stderr.read()
         lead(link, named_bundle)
         process.send_signal(signal.SIGHUP)
         said = json.loads(process.stderr.readline())
