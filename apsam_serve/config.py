@@ -35,9 +35,9 @@ class ServeConfig:
 
     threads: per graph call; host_threads: for decoding images, and as many for packing masks;
     batch_images, batch_prompts: encoded and decoded at once; budget_bytes: held images;
-    masks_per_image: low-resolution masks kept for refining; ttl_s: life of an unused handle, max_ttl_s: the longest that can be asked
-    for; max_pixels: of one image; replay_bytes: replies kept for calls that come again with their
-    request id.
+    masks_per_image: low-resolution masks kept for refining; ttl_s: life of an unused handle,
+    max_ttl_s: the longest that can be asked for; max_pixels: of one image; replay_bytes: replies
+    kept for calls that come again with their request id.
 
     tls_key, tls_certificate: PEM files, None for plaintext; tls_client_ca: callers must show a
     certificate of it; access: TOML file of identities, their methods and rates; allow_plaintext:

@@ -102,6 +102,7 @@ class Engine:
         """
         self._loop = asyncio.get_running_loop()
         self._worker.open()
+        self._pipeline.open()
         await self.switch(runner, digest)
         self._sweeper = asyncio.create_task(self._sweep())
         self._refusal = ""

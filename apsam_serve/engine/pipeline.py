@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from threading import Barrier
 from typing import TypeVar
 
 from apsam_serve.contract.apg import ApgConfig
@@ -68,8 +69,17 @@ class Pipeline:
         self._worker = worker
         self._max_pixels = max_pixels
         self._masks_per_image = masks_per_image
+        self._threads = threads
         self._images = ThreadPoolExecutor(threads, thread_name_prefix="apsam-images")
         self._masks = ThreadPoolExecutor(threads, thread_name_prefix="apsam-masks")
+
+    def open(self) -> None:
+        """Start all threads now, not under the first load."""
+        for pool in (self._images, self._masks):
+            everybody = Barrier(self._threads + 1)
+            for _ in range(self._threads):
+                pool.submit(everybody.wait)
+            everybody.wait()
 
     def close(self) -> None:
         """Start nothing more."""

@@ -61,8 +61,8 @@ class Log(logging.Handler):
         super().close()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Called by logging. A request's line is made on the writer's thread, for its fields stay as
-        they are; any other here, where its arguments still are what they were."""
+        """Called by logging. A request's line is made on the writer's thread, for its fields stay
+        as they are; any other here, where its arguments still are what they were."""
         try:
             self._queue.put_nowait(record if _fields(record) else self.format(record))
         except queue.Full:

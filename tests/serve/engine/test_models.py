@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from apsam_serve.contract.manifest import ModelSpec
+from apsam_serve.engine import engine as engine_module
 from apsam_serve.engine.calls import Call
 from apsam_serve.errors import (
     BackendUnavailableError,
@@ -127,5 +128,25 @@ def test_a_broken_device_is_told_and_so_is_that_it_works_again(
             await until(lambda: told == [False, True])
             assert engine.faults["DEVICE_FAULT"] >= 2
             await create(engine, bag_png)
+
+    asyncio.run(scenario())
+
+
+def test_a_device_that_hangs_is_told_while_it_hangs(
+    gated: GatedRunner, bag_png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "_STUCK_S", 0.5)
+
+    async def scenario() -> None:
+        async with opened(gated) as engine:
+            told: list[bool] = []
+            engine.on_health(told.append)
+            gated.gate.clear()
+            hanging = asyncio.ensure_future(create(engine, bag_png))
+            await until(lambda: told == [False])
+            assert not hanging.done()
+            gated.gate.set()
+            await until(lambda: told == [False, True])
+            await hanging
 
     asyncio.run(scenario())
