@@ -153,19 +153,12 @@ class Engine:
 
     def models(self) -> list[LoadedModel]:
         """What is loaded, the current model first."""
-        versions = list(self._versions)[::-1]
         return [
-            LoadedModel(
-                digest=version.digest,
-                preset=version.model.preset,
-                form=version.build.form,
-                precision=version.build.precision,
-                verified=version.build.gate.passed,
-                categories=version.model.categories,
-                current=version is versions[0],
+            version.describe(
+                current=version is self._versions.current,
                 num_embeddings=self.store.count(version.digest),
             )
-            for version in versions
+            for version in reversed(list(self._versions))
         ]
 
     async def create(

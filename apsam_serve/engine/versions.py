@@ -11,6 +11,7 @@ from apsam_serve.contract.manifest import Build, ModelSpec
 from apsam_serve.engine.compute import Compute
 from apsam_serve.engine.device_compute import DeviceCompute
 from apsam_serve.engine.host_compute import HostCompute
+from apsam_serve.engine.replies import LoadedModel
 from apsam_serve.errors import BackendUnavailableError
 from apsam_serve.runtime.base import DeviceRunner, Runner
 
@@ -45,6 +46,19 @@ class Version:
             raise
         return cls(
             digest=digest, model=runner.model, build=runner.build, runner=runner, compute=compute
+        )
+
+    def describe(self, *, current: bool, num_embeddings: int) -> LoadedModel:
+        """What callers are told of it. current: new images go to it."""
+        return LoadedModel(
+            digest=self.digest,
+            preset=self.model.preset,
+            form=self.build.form,
+            precision=self.build.precision,
+            verified=self.build.gate.passed,
+            categories=self.model.categories,
+            current=current,
+            num_embeddings=num_embeddings,
         )
 
     def close(self) -> None:
