@@ -197,7 +197,7 @@ def curl(target: Target) -> str:
 
     def post(path: str, body: bytes, *options: str) -> str:
         sent = frames.written(target.folder, "body", body)
-        common = ("--silent", "--http2-prior-knowledge", "--max-time", "20", "-D", headers)
+        common = ("--silent", "--http2-prior-knowledge", "--max-time", "3", "-D", headers)
         data = ("-o", answer, "--data-binary", f"@{sent}")
         run(program, *common, *data, *options, target.url(path), may_fail=True)
         return headers.read_text().lower()
@@ -206,7 +206,10 @@ def curl(target: Target) -> str:
         "grpc-status: 0" in post(frames.HEALTH, frames.frame(b""), *GRPC_HEADERS), True, "health"
     )
     expect(answer.read_bytes(), frames.HEALTHY, "the frame of health")
-    told = post("/no.such.Service/Method", frames.frame(b""), *GRPC_HEADERS)
+    # gRPC's core answers before the body is read and resets the stream. Where the reset comes along
+    # with the answer, this curl sometimes loses both (its exit code is 92), so it asks again.
+    unknown = (post("/no.such.Service/Method", frames.frame(b""), *GRPC_HEADERS) for _ in range(20))
+    told = next(filter(None, unknown), "")
     expect("grpc-status: 12" in told, True, f"UNIMPLEMENTED in {told}")
     told = post(frames.SEGMENT, frames.frame(b"\xff\xff"), *GRPC_HEADERS)
     expect("apsam-reason: invalid_input" in told, True, f"a reason in {told}")
