@@ -6,7 +6,8 @@ READY := $(VENV)/.ready
 GPU_VENV := .venv-gpu
 GPU_READY := $(GPU_VENV)/.ready
 
-.PHONY: setup demo test test-gpu test-reliability test-clients lint format proto bench
+.PHONY: setup demo test test-gpu test-reliability test-clients lint format proto bench bench-full \
+	bench-gpu
 
 setup: $(READY)
 
@@ -57,6 +58,12 @@ proto: $(READY)
 	$(BIN)/python -m grpc_tools.protoc --proto_path=protos --python_out=. --pyi_out=. \
 		--grpc_python_out=. protos/apsam_serve/v1/*.proto protos/apsam_serve/kserve/*.proto
 
+# Short; the full forms take half an hour and write what bench/results keeps.
 bench: $(READY)
-	$(BIN)/python -m bench.apg
-	$(BIN)/python -m bench.near_duplicates
+	$(BIN)/python -m bench.suite --short --out out/bench/short
+
+bench-full: $(READY)
+	$(BIN)/python -m bench.suite --out out/bench/full
+
+bench-gpu: $(GPU_READY)
+	$(GPU_VENV)/bin/python -m bench.suite --gpu --out out/bench/gpu

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from apsam_export.cpu_decoder import with_cpu_decoder
+from apsam_export.cpu_encoder import CpuEncoder
 from apsam_export.twins import TORCH_TYPES
 from apsam_serve.contract.manifest import ModelSpec, Precision
 from apsam_serve.contract.tensors import DTYPES
@@ -22,13 +24,11 @@ class ImageEncoderGraph(nn.Module):
 
     def __init__(self, model: APSAM, precision: Precision) -> None:
         super().__init__()
-        self.model = model
+        self.model = CpuEncoder(model) if precision == "fp32" else model
         self.precision: Precision = precision
 
     def forward(self, image: Tensor) -> Tensor:
-        # FP32 graphs run on CPUs, whose runtimes have no fused attention to widen heads for.
-        fused = self.precision != "fp32"
-        return self.model.encode_image(image, fused=fused).to(held_type(self.precision))
+        return self.model.encode_image(image).to(held_type(self.precision))
 
 
 class EnergyEncoderGraph(nn.Module):
@@ -50,7 +50,7 @@ class PromptDecoderGraph(nn.Module):
 
     def __init__(self, model: APSAM, precision: Precision) -> None:
         super().__init__()
-        self.model = model
+        self.model = with_cpu_decoder(model) if precision == "fp32" else model
         self.precision: Precision = precision
 
     def forward(

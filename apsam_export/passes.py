@@ -1,8 +1,8 @@
 """The exact rewrites between the model as published and the graphs: what each is and prevents.
 
 Most are the form in which `apsam_train.models` computes anyway, because one form that trains and
-exports cannot drift apart; `rewritten` adds what only graphs need. A float64 test holds each to
-`segment_anything`.
+exports cannot drift apart; `rewritten` adds what only graphs need, `cpu_encoder` what only CPUs
+do. A float64 test holds each to `segment_anything`.
 """
 
 from __future__ import annotations
@@ -29,6 +29,38 @@ PASSES = (
     Pass(
         name="widen_heads",
         prevents="attention that no fused kernel takes, in half-precision builds",
+    ),
+    Pass(
+        name="padding_as_one_key",
+        prevents="queries that nobody reads and keys that are all alike in windows filled up: half "
+        "of windowed attention at 512, in FP32 graphs",
+    ),
+    Pass(
+        name="tokens_in_window_order",
+        prevents="cutting windows out of the grid in every block, in FP32 graphs",
+    ),
+    Pass(
+        name="merge_adapter_with_mlp",
+        prevents="four passes over all tokens per block, in FP32 graphs",
+    ),
+    Pass(
+        name="rows_that_do_not_crowd",
+        prevents="matrix products at two thirds of the CPU's speed, whose rows share cache sets, "
+        "in FP32 graphs",
+    ),
+    Pass(
+        name="patches_in_one_product",
+        prevents="transposing float pixels, and passes over them, in FP32 graphs",
+    ),
+    Pass(
+        name="project_tokens_not_places",
+        prevents="projections of every place of the image for a few tokens: half of a decode, in "
+        "FP32 graphs",
+    ),
+    Pass(
+        name="draw_in_token_order",
+        prevents="transposed convolutions, and moving all channels in place of four masks, in FP32 "
+        "graphs",
     ),
     Pass(
         name="labels_by_arithmetic",

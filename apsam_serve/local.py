@@ -41,7 +41,7 @@ class LocalSegmenter:
     def encode(self, image: NDArray[np.uint8]) -> LocalImage:
         """Encode an RGB image uint8 [H, W, 3]. Raises InvalidImageError."""
         boxed, frame = letterbox(image, side=self._runner.model.side)
-        (encoded,) = self._compute.encode([Pixels(image=boxed, energy=boxed)])
+        (encoded,), _ = self._compute.encode([Pixels(image=boxed, energy=boxed)])
         return LocalImage(self._runner.model, self._compute, encoded, frame)
 
     def close(self) -> None:

@@ -1,77 +1,255 @@
-"""Adaptive points on the CPU against what a user would write: `make bench`.
+"""Adaptive points on the CPU against what a user would write.
 
-Ours: `contract.apg.adaptive_points`. Theirs: scikit-learn KMeans with the same start, then the
-farthest pair by brute force over all pixels. Both on the same random masks, interleaved. Prints the
-machine, a table and, as the last line, JSON.
+    python -m bench.apg [--rounds 10] [--masks 60]
+
+Ours: `contract.apg.adaptive_points`. Theirs: the pixels of the mask, K-means with K = 2, and the
+farthest pair by brute force over all pixels of both clusters. All on the same masks, in turns.
+Beside the time stands how often the pair is that of Lloyd's algorithm in whole numbers.
 """
 
 from __future__ import annotations
 
-import json
+import argparse
+import importlib
 import os
-import platform
+import sys
 import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 
-import cv2
 import numpy as np
-import sklearn
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 from sklearn.cluster import KMeans
 
 from apsam_serve.contract.apg import adaptive_points
+from apsam_serve.contract.preprocess import MASK_STRIDE
+from apsam_serve.contract.runs import Runs
+from apsam_serve.contract.two_means import principal_extremes
+from bench.apg_masks import OBJECTS, SIDE, Logits, mask_sets
+from bench.measure.distribution import Distribution, ratio
+from bench.measure.document import Document, Figure, Row, publish
+from bench.measure.rounds import interleaved
 
-SIDE = 128
-NUM_MASKS = 60
+Floats = NDArray[np.float64]
+OURS = "APSAM"
+DEFAULTS = "scikit-learn KMeans(2)"
+OUR_START = "scikit-learn KMeans, our start, n_init=1"
+FAISS = "faiss Kmeans"
+NUMPY = "NumPy Lloyd, our start"
+_ITERATIONS = 20
+_UNTIMED = 10
 
 
-def random_mask(number: int) -> NDArray[np.float32]:
-    """Logits float32 [128, 128] of one or two turned bars or ellipses of 1 to 20 % of the grid."""
-    rng = np.random.default_rng(number)
-    mask = np.zeros((SIDE, SIDE), np.uint8)
-    for _ in range(int(rng.integers(1, 3))):
-        centre = tuple(int(v) for v in rng.integers(30, 98, size=2))
-        axes = int(rng.integers(8, 36)), int(rng.integers(3, 24))
-        cv2.ellipse(mask, centre, axes, float(rng.uniform(0, 180)), 0, 360, 1, -1)
-    return np.where(mask > 0, 1, -1).astype(np.float32)
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Task:
+    """logits float32 [128, 128]; start: both ends of the principal axis, float64 [2, 2] (x, y),
+    given to whoever wants it for nothing; pair: the exact answer, float64 [2, 2]."""
+
+    logits: Logits
+    start: Floats
+    pair: Floats
+
+    @classmethod
+    def of(cls, logits: Logits) -> Task:
+        runs = Runs.above(logits, 0, (SIDE, SIDE))
+        start = np.array(principal_extremes(runs, runs.moments()), np.float64)
+        pixels = _pixels(logits)
+        return cls(logits=logits, start=start, pair=_pair(pixels, exact_labels(pixels, start)))
 
 
-def by_library(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """KMeans with K = 2 from the extremes along x + y, and the farthest pair of pixels."""
-    pixels = np.argwhere(logits > 0)[:, ::-1].astype(np.float64)
-    along = pixels.sum(axis=1)
-    start = pixels[[along.argmin(), along.argmax()]]
-    labels = KMeans(2, init=start, n_init=1, max_iter=20, tol=0).fit(pixels).labels_
+def ours(task: Task) -> Floats:
+    """In cells, as all answers."""
+    found = adaptive_points(task.logits, valid_cells=(SIDE, SIDE))
+    return found.points.astype(np.float64) / MASK_STRIDE - 0.5
+
+
+def by_defaults(task: Task) -> Floats:
+    """As most people would write it."""
+    pixels = _pixels(task.logits)
+    return _pair(pixels, KMeans(2, random_state=0).fit(pixels).labels_)
+
+
+def by_our_start(task: Task) -> Floats:
+    """The same algorithm as ours."""
+    pixels = _pixels(task.logits)
+    means = KMeans(2, init=task.start, n_init=1, max_iter=_ITERATIONS, tol=0, algorithm="lloyd")
+    return _pair(pixels, means.fit(pixels).labels_)
+
+
+def by_faiss(task: Task) -> Floats:
+    """Its defaults but for the warning about few pixels, and the iterations of ours."""
+    pixels = _pixels(task.logits)
+    means = importlib.import_module("faiss").Kmeans(
+        2, 2, niter=_ITERATIONS, seed=0, min_points_per_centroid=1
+    )
+    means.train(pixels.astype(np.float32))
+    return _pair(pixels, means.index.search(pixels.astype(np.float32), 1)[1][:, 0])
+
+
+def by_numpy(task: Task) -> Floats:
+    """Distances of every pixel to both centroids, until no label changes."""
+    pixels, centroids = _pixels(task.logits), task.start
+    labels = np.zeros(0, int)
+    for _ in range(_ITERATIONS):
+        before = labels
+        labels = ((pixels[:, None] - centroids) ** 2).sum(axis=2).argmin(axis=1)
+        if np.array_equal(labels, before):
+            break
+        centroids = np.stack([pixels[labels == 0].mean(axis=0), pixels[labels == 1].mean(axis=0)])
+    return _pair(pixels, labels)
+
+
+WAYS: dict[str, Callable[[Task], Floats]] = {
+    OURS: ours,
+    DEFAULTS: by_defaults,
+    OUR_START: by_our_start,
+    FAISS: by_faiss,
+    NUMPY: by_numpy,
+}
+
+
+def exact_labels(pixels: Floats, start: Floats) -> NDArray[np.int64]:
+    """Lloyd's algorithm in Python integers of any size; pixels between both go to the first."""
+    x, y = pixels.astype(int).astype(object).T
+    (x1, y1), (x2, y2) = start.astype(int).tolist()
+    n1 = n2 = 1
+    labels = np.zeros(0, np.int64)
+    for _ in range(_ITERATIONS):
+        scale, before = 2 * n1 * n2, labels
+        in_x = (n1 * x2 - n2 * x1) * (scale * x - (n1 * x2 + n2 * x1))
+        in_y = (n1 * y2 - n2 * y1) * (scale * y - (n1 * y2 + n2 * y1))
+        labels = (in_x + in_y > 0).astype(np.int64)
+        if np.array_equal(labels, before):
+            break
+        n2, x2, y2 = (int(v) for v in (labels.sum(), x @ labels, y @ labels))
+        n1, x1, y1 = len(x) - n2, int(x.sum()) - x2, int(y.sum()) - y2
+    return labels
+
+
+def _pixels(logits: Logits) -> Floats:
+    """(x, y) of the foreground, float64 [N, 2]."""
+    return np.argwhere(logits > 0)[:, ::-1].astype(np.float64)
+
+
+def _pair(pixels: Floats, labels: NDArray[np.integer]) -> Floats:
+    """The farthest pair between both clusters by brute force: float64 [2, 2]."""
     first, second = pixels[labels == 0], pixels[labels == 1]
-    best = cdist(first, second).argmax()
+    best = int(cdist(first, second).argmax())
     return np.stack([first[best // len(second)], second[best % len(second)]])
 
 
-def main() -> None:
-    """Time both on every mask, several times, best of each."""
-    masks = [random_mask(number) for number in range(NUM_MASKS)]
-    times: dict[str, list[float]] = {"apsam": [], "library": []}
-    for logits in masks:
-        for name, run in (
-            ("apsam", lambda m=logits: adaptive_points(m, valid_cells=(SIDE, SIDE))),
-            ("library", lambda m=logits: by_library(m)),
-        ):
-            rounds = []
-            for _ in range(5):
-                started = time.perf_counter()
-                run()
-                rounds.append(time.perf_counter() - started)
-            times[name].append(min(rounds) * 1000)
-    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} CPUs"
-    print(f"{machine}; numpy {np.__version__}, scikit-learn {sklearn.__version__}")
-    print(f"{NUM_MASKS} masks of {SIDE} x {SIDE}, best of 5\n{'':<28}{'p50 ms':>9}{'p90 ms':>9}")
-    for name, values in times.items():
-        print(f"{name:<28}{np.percentile(values, 50):9.2f}{np.percentile(values, 90):9.2f}")
-    ratio = float(np.median(np.array(times["library"]) / np.array(times["apsam"])))
-    print(f"median ratio {ratio:.1f}x")
-    medians = {name: float(np.median(values)) for name, values in times.items()}
-    print(json.dumps({"benchmark": "apg", "p50_ms": medians, "ratio": ratio, "machine": machine}))
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=10, help="(%(default)s)")
+    parser.add_argument("--masks", type=int, default=60, help="per set (%(default)s)")
+    parser.add_argument("--pause", type=float, default=0.02, help="seconds (%(default)s)")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args(argv)
+    ways = {name: way for name, way in WAYS.items() if name != FAISS or find_spec("faiss")}
+    rows = []
+    for group, masks in mask_sets(options.masks).items():
+        tasks = [Task.of(logits) for logits in masks]
+        taken = timed(ways, tasks, rounds=options.rounds, pause_s=options.pause)
+        rows += [_row(name, group, tasks, taken.get(name)) for name in WAYS]
+    document = Document(
+        benchmark="apg",
+        settings={"rounds": options.rounds, "masks": options.masks, "cores": os.cpu_count()},
+        rows=rows,
+        figures=_figures(rows),
+    )
+    publish(document, json_path=options.json)
+    return 0
+
+
+def timed(
+    ways: Mapping[str, Callable[[Task], Floats]],
+    tasks: Sequence[Task],
+    *,
+    rounds: int,
+    pause_s: float,
+) -> dict[str, list[float]]:
+    """ms of every call. Each way goes through all masks once a round. Before that come a pause, in
+    which the threads of the library before it fall asleep, and some masks that do not count,
+    because a core that has slept is slow to wake."""
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+
+    def through(name: str) -> None:
+        for task in tasks[:_UNTIMED]:
+            ways[name](task)
+        for task in tasks:
+            started = time.perf_counter()
+            ways[name](task)
+            taken[name].append(1000 * (time.perf_counter() - started))
+
+    cases = {name: lambda name=name: through(name) for name in ways}
+    interleaved(cases, rounds=rounds, warm_up=1, pause_s=pause_s)
+    return {name: values[len(tasks) :] for name, values in taken.items()}
+
+
+def _row(name: str, group: str, tasks: Sequence[Task], taken: Sequence[float] | None) -> Row:
+    """Nothing but a note for a library that is not installed."""
+    if taken is None:
+        return Row(name=name, group=group, samples=[], note="not installed, not run")
+    pairs = [(WAYS[name](task), task.pair) for task in tasks]
+    return Row(
+        name=name,
+        group=group,
+        samples=taken,
+        figures={
+            "share_same_points": float(np.mean([_same_points(*pair) for pair in pairs])),
+            "share_same_distance": float(np.mean([_length(a) == _length(b) for a, b in pairs])),
+            "pixels_p50": float(np.median([(task.logits > 0).sum() for task in tasks])),
+        },
+    )
+
+
+def _same_points(one: Floats, other: Floats) -> bool:
+    """In either order, for nobody else promises which cluster comes first."""
+    return sorted(one.tolist()) == sorted(other.tolist())
+
+
+def _length(pair: Floats) -> float:
+    """Squared: a whole number."""
+    dx, dy = pair[0] - pair[1]
+    return float(dx * dx + dy * dy)
+
+
+def _figures(rows: Sequence[Row]) -> list[Figure]:
+    """Of the objects, with the other sets in the detail."""
+    by_place = {(row.group, row.name): row.samples for row in rows}
+    groups = list(dict.fromkeys(row.group for row in rows))
+
+    def times(name: str, group: str) -> float:
+        ours_taken = by_place[group, OURS]
+        return ratio(by_place[group, name], ours_taken, paired=True).value
+
+    others = [group for group in groups if group != OBJECTS]
+    ms = {group: Distribution.of(by_place[group, OURS]).p50 for group in groups}
+    against = ratio(by_place[OBJECTS, DEFAULTS], by_place[OBJECTS, OURS], paired=True)
+    return [
+        Figure(
+            key="apg_ms",
+            value=ms[OBJECTS],
+            detail=f"p50, {OBJECTS} of 128 x 128; "
+            + "; ".join(f"{group} {ms[group]:.3f}" for group in others),
+        ),
+        Figure(
+            key="apg_vs_scikit_learn",
+            value=against.value,
+            low=against.low,
+            high=against.high,
+            detail=f"p50 against {DEFAULTS} as a user writes it, {OBJECTS}; with our start and "
+            f"n_init=1 {times(OUR_START, OBJECTS):.1f}; KMeans(2) on "
+            + "; ".join(f"{group} {times(DEFAULTS, group):.1f}" for group in others),
+        ),
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -7,13 +7,10 @@ was not trained on. Prints every command it runs; writes everything under --out.
 from __future__ import annotations
 
 import argparse
-import re
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +29,7 @@ from apsam_train.evaluate.flood_fill import FloodFill
 from apsam_train.evaluate.protocols import PROTOCOLS
 from apsam_train.evaluate.score import Asking, score
 from apsam_train.evaluate.summary import summarise
+from bench.measure.serving import ServedBundle
 
 STAGES = ("queue", "decode_1", "points", "decode_2", "mask", "serialise")
 """Columns of the table; the service reports these for a click on an encoded image."""
@@ -82,7 +80,10 @@ def main() -> int:
         "apsam-export", "--checkpoint", out / "run" / "model.safetensors", "--out", out / "bundle"
     )
     source = open_dataset(test)
-    with served(out / "bundle") as address, Client(address) as client:
+    with (
+        ServedBundle(out / "bundle", echo=True) as server,
+        Client(server.address) as client,
+    ):
         clicks = [
             click_on(client, source[i], seed=i) for i in range(min(CLICKED_IMAGES, len(source)))
         ]
@@ -119,28 +120,6 @@ def command(program: str, *arguments: object) -> None:
     done = subprocess.run([_installed(program), *words])
     if done.returncode != 0:
         sys.exit(done.returncode)
-
-
-@contextmanager
-def served(bundle: Path) -> Iterator[str]:
-    """Serve a bundle on a free port; yields HOST:PORT and stops the server afterwards."""
-    words = ["--bundle", str(bundle), "--listen", "127.0.0.1:0"]
-    print(f"\n$ apsam-serve {' '.join(words)}", file=sys.stderr, flush=True)
-    server = subprocess.Popen(
-        [_installed("apsam-serve"), *words], stderr=subprocess.PIPE, text=True
-    )
-    assert server.stderr is not None
-    try:
-        for line in server.stderr:
-            print(line, end="", file=sys.stderr)
-            ready = re.search(r"serving \w+ on (\S+)", line)
-            if ready:
-                yield ready[1]
-                return
-        sys.exit(f"apsam-serve ended with exit code {server.wait()} before it was ready")
-    finally:
-        server.terminate()
-        server.wait(timeout=30)
 
 
 def click_on(client: Client, sample: Sample, *, seed: int) -> Click:

@@ -21,9 +21,7 @@ from pathlib import Path
 import torch
 
 from apsam_serve.contract.manifest import Gate, open_bundle
-from apsam_train.checkpoint import Card, save_checkpoint
-from apsam_train.models import build
-from apsam_train.models.build import preset
+from bench.models import random_checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +51,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="apsam-export-") as folder:
         for name in filter(None, args.presets.split(",")):
             checkpoint = Path(folder) / f"{name}.safetensors"
-            write_random(name, checkpoint)
+            random_checkpoint(name, checkpoint)
             results.append(export(f"{name}, random weights", checkpoint, args.options))
             checkpoint.unlink()
         for checkpoint in args.checkpoint:
@@ -61,17 +59,6 @@ def main() -> int:
     print(table(results))
     print(json.dumps([asdict(result) for result in results]))
     return 0
-
-
-def write_random(name: str, path: Path) -> None:
-    """A checkpoint of a preset with fresh weights, in which nothing is zero."""
-    torch.manual_seed(0)
-    model = build(preset(name))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if not parameter.any():
-                parameter.normal_(std=0.02)
-    save_checkpoint(path, model, Card.of(model, {"data": "none: random weights"}))
 
 
 def export(name: str, checkpoint: Path, options: list[str]) -> Result:

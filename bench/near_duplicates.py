@@ -43,7 +43,9 @@ def reencoded(quality: int) -> Callable[[Picture], Picture]:
 
     def alter(picture: Picture) -> Picture:
         _, data = cv2.imencode(".jpg", picture, (cv2.IMWRITE_JPEG_QUALITY, quality))
-        return cv2.imdecode(data, cv2.IMREAD_COLOR)
+        decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        assert decoded is not None
+        return decoded.astype(np.uint8, copy=False)
 
     return alter
 
@@ -51,7 +53,12 @@ def reencoded(quality: int) -> Callable[[Picture], Picture]:
 def resized(scale: float) -> Callable[[Picture], Picture]:
     """Another size of the same picture."""
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    return lambda picture: cv2.resize(picture, None, fx=scale, fy=scale, interpolation=method)
+
+    def alter(picture: Picture) -> Picture:
+        other = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=method)
+        return other.astype(np.uint8, copy=False)
+
+    return alter
 
 
 def toned(gamma: float, shift: int) -> Callable[[Picture], Picture]:
@@ -75,7 +82,8 @@ def second_view(picture: Picture) -> Picture:
     """A stand-in for another projection: lower by a quarter, and sheared."""
     height, width = picture.shape[:2]
     matrix = np.array([[1, 0.15, -0.075 * height], [0, 0.75, 0.125 * height]])
-    return cv2.warpAffine(picture, matrix, (width, height), borderValue=(255, 255, 255))
+    other = cv2.warpAffine(picture, matrix, (width, height), borderValue=(255, 255, 255))
+    return other.astype(np.uint8, copy=False)
 
 
 ALTERATIONS: dict[str, Callable[[Picture], Picture]] = {
@@ -97,7 +105,7 @@ ALTERATIONS: dict[str, Callable[[Picture], Picture]] = {
 def hashes(pictures: list[Picture]) -> Hashes:
     """[N, 16, 16]."""
     greys = [cv2.cvtColor(np.ascontiguousarray(p), cv2.COLOR_RGB2GRAY) for p in pictures]
-    return np.stack([perceptual_hash(grey) for grey in greys])
+    return np.stack([perceptual_hash(grey.astype(np.uint8, copy=False)) for grey in greys])
 
 
 def bags(num: int, side: int, threats: tuple[int, int] = (2, 6)) -> list[Picture]:

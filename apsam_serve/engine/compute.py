@@ -61,8 +61,9 @@ class Compute(Protocol):
         """Numbers of prompts of which each is slow the first times."""
         ...
 
-    def encode(self, pixels: Sequence[Pixels]) -> list[Encoded]:
-        """Encode letter-boxed pixels, [S, S, 3] each, in one batch.
+    def encode(self, pixels: Sequence[Pixels]) -> tuple[list[Encoded], Timings]:
+        """Encode letter-boxed pixels, [S, S, 3] each, in one batch. Returns (images, seconds by
+        stage).
 
         Raises ModelFaultError, OutOfMemoryError or DeviceFaultError, as does `answer`; nothing is
         kept then.

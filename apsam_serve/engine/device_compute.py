@@ -61,19 +61,22 @@ class DeviceCompute:
     def warm_prompts(self) -> Sequence[int]:
         return [1 << power for power in range(bucket(MAX_PROMPTS).bit_length())]
 
-    def encode(self, pixels: Sequence[Pixels]) -> list[Encoded]:
+    def encode(self, pixels: Sequence[Pixels]) -> tuple[list[Encoded], Timings]:
         slots = self._arena.take(len(pixels))
         encoded: list[Encoded] = []
+        timings: Timings = {}
         try:
             for begin in range(0, len(pixels), MAX_IMAGES):
                 part = slice(begin, begin + MAX_IMAGES)
-                encoded += self._encode(pixels[part], slots[part])
+                some, spent = self._encode(pixels[part], slots[part])
+                encoded += some
+                timings = added(timings, spent)
         except BaseException:
             self._settle()
             for slot in slots:
                 self._arena.give_back(slot)
             raise
-        return encoded
+        return encoded, timings
 
     def answer(self, questions: Sequence[Question]) -> tuple[list[list[Answer]], Timings]:
         try:
@@ -112,18 +115,21 @@ class DeviceCompute:
         with suppress(ApsamError):  # what failed was told already
             self._device.wait()
 
-    def _encode(self, pixels: Sequence[Pixels], slots: Sequence[Slot]) -> list[Encoded]:
+    def _encode(
+        self, pixels: Sequence[Pixels], slots: Sequence[Slot]
+    ) -> tuple[list[Encoded], Timings]:
         num = bucket(len(pixels))
         encoders = self._encoders.get(num)
         if encoders is None:
             encoders = Encoders(self._runner, self._device, self._images_of(num))
             self._encoders[num] = encoders
-        attention = encoders.encode(pixels, slots)
+        attention, timings = encoders.encode(pixels, slots)
         require_numbers("attention", attention, 0)
-        return [
+        encoded: list[Encoded] = [
             DeviceEncoded(slot=slot, attention=one.copy())
             for slot, one in zip(slots, attention, strict=True)
         ]
+        return encoded, timings
 
     def _images_of(self, num: int) -> Images:
         if num not in self._images:

@@ -31,14 +31,14 @@ from apsam_serve.runtime.base import DeviceRunner
 
 _MAX_BLOCKS = 512
 """Of one prompt's mask: more than a GPU runs at once gain nothing."""
-_STAGES = ("begin", "decode_1", "points", "decode_2", "mask")
+_STAGES = ("begin", "transfer", "decode_1", "points", "decode_2", "mask")
 
 
 def answer(
     runner: DeviceRunner, device: Device, batch: Batch, space: Workspace, images: Images
 ) -> tuple[list[Answer], Timings]:
     """Answer a batch, and wait once. Timings are the device's own, from one stage's end to the
-    next: decode_1 begins with the copies to the device, mask ends with those back.
+    next: mask ends with the copies back.
 
     Raises ModelFaultError, OutOfMemoryError or DeviceFaultError.
     """
@@ -51,6 +51,7 @@ def answer(
         images.put(place, slot)
     if batch.refines:
         _put_masks(device, batch, space)
+    device.mark("transfer")
     pass_ = _Pass(runner, device, batch, space, images, outputs)
     if runner.replayable:
         device.replay(pass_.key, pass_.queue)
@@ -59,7 +60,7 @@ def answer(
     outputs.fetch("bits", num_bytes)
     device.mark("mask")
     device.wait()
-    stages = _STAGES if batch.course.apg else ("begin", "decode_1", "mask")
+    stages = _STAGES if batch.course.apg else ("begin", "transfer", "decode_1", "mask")
     timings = {stage: device.elapsed_s(before, stage) for before, stage in pairwise(stages)}
     return batch.read(outputs), timings
 

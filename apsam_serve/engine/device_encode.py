@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +11,11 @@ from numpy.typing import NDArray
 from apsam_serve.contract.inputs import Pixels
 from apsam_serve.engine.device_arena import Slot
 from apsam_serve.engine.device_buffers import Images
+from apsam_serve.engine.replies import Timings
 from apsam_serve.ops.memory import Device, DeviceArray
 from apsam_serve.runtime.base import DeviceRunner, Floats
+
+_STAGES = ("begin", "transfer", "encode", "energy")
 
 
 class Encoders:
@@ -34,13 +38,16 @@ class Encoders:
             self.close()
             raise
 
-    def encode(self, pixels: Sequence[Pixels], slots: Sequence[Slot]) -> Floats:
-        """Encode into the slots and wait. Returns attention [B, S / 8, S / 8], to be copied."""
+    def encode(self, pixels: Sequence[Pixels], slots: Sequence[Slot]) -> tuple[Floats, Timings]:
+        """Encode into the slots and wait. Returns (attention [B, S / 8, S / 8], to be copied;
+        the device's own seconds by stage, energy with the copies back)."""
         device = self._device
+        device.mark("begin")
         plain = all(one.energy is one.image for one in pixels)
         self._send(0, [one.image for one in pixels])
         if not plain:
             self._send(1, [one.energy for one in pixels])
+        device.mark("transfer")
         if self._runner.replayable:
             device.replay(("encode", self, plain), lambda: self._enqueue(plain))
         else:
@@ -49,8 +56,11 @@ class Encoders:
             self._images.take(place, slot)
         attention = self._pinned_attention[: len(pixels)]
         device.fetch(attention, self._attention.rows(0, len(pixels)))
+        device.mark("energy")
         device.wait()
-        return attention
+        return attention, {
+            stage: device.elapsed_s(before, stage) for before, stage in pairwise(_STAGES)
+        }
 
     def close(self) -> None:
         """Free the device's memory."""
@@ -78,6 +88,7 @@ class Encoders:
         self._runner.enqueue(
             "image_encoder", {"image": self._pixels[0]}, {"embedding": images.embedding}
         )
+        self._device.mark("encode")
         self._runner.enqueue(
             "energy_encoder",
             {"image": self._pixels[0 if plain else 1]},

@@ -221,7 +221,8 @@ class Engine:
                 pack,
                 categories=held.version.model.categories,
             )
-            segmentations, packed = await self._pipeline.pack(work)
+            num_pixels = len(prompts) * held.frame.height * held.frame.width
+            segmentations, packed = await self._pipeline.pack(work, num_pixels=num_pixels)
         return SegmentReply(
             segmentations=segmentations,
             height=held.frame.height,

@@ -45,7 +45,7 @@ class HostCompute:
     def warm_prompts(self) -> Sequence[int]:
         return (1,)
 
-    def encode(self, pixels: Sequence[Pixels]) -> list[Encoded]:
+    def encode(self, pixels: Sequence[Pixels]) -> tuple[list[Encoded], Timings]:
         images = _stacked([one.image for one in pixels])
         plain = all(one.energy is one.image for one in pixels)
         energy = None if plain else _stacked([one.energy for one in pixels])
@@ -53,7 +53,7 @@ class HostCompute:
         side = self._runner.model.mask_side
         require_numbers("attention", batch.attention, 0)
         # Copies, because views would keep the whole batch alive beyond the store's accounts.
-        return [
+        encoded: list[Encoded] = [
             HostEncoded(
                 embedding=embedding.copy(),
                 energy_query=query.copy(),
@@ -64,6 +64,7 @@ class HostCompute:
                 batch.embedding, batch.energy_query, batch.attention, strict=True
             )
         ]
+        return encoded, batch.timings_s
 
     def answer(self, questions: Sequence[Question]) -> tuple[list[list[Answer]], Timings]:
         core = self._runner.model.apg_core

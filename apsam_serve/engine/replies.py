@@ -10,8 +10,13 @@ from numpy.typing import NDArray
 
 from apsam_serve.contract.prompts import Point
 
+STAGES = (
+    "queue", "image", "transfer", "encode", "energy",
+    "decode_1", "points", "decode_2", "mask", "serialise",
+)  # fmt: skip
+"""Of a call, in their order; on a CPU there is no transfer."""
 Timings = Mapping[str, float]
-"""Seconds by stage: queue, image, encode, decode_1, points, decode_2, mask, serialise."""
+"""Seconds by stage, see `STAGES`."""
 Pack = Callable[[NDArray[np.bool_]], bytes]
 
 

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +14,7 @@ from apsam_serve.contract.inputs import Pixels
 from apsam_serve.engine.batcher import Batch, Batcher, Kind
 from apsam_serve.engine.calls import Call
 from apsam_serve.engine.compute import Compute, Encoded, Question
-from apsam_serve.engine.replies import Timings, added
+from apsam_serve.engine.replies import Timings
 from apsam_serve.errors import (
     DeadlineExceededError,
     DeviceFaultError,
@@ -88,6 +87,11 @@ class Worker:
         self._closing = False
         self._busy: Sequence[AnyJob] = ()
         self._thread = threading.Thread(target=self._main, name="apsam-device", daemon=True)
+
+    @property
+    def num_calls(self) -> int:
+        """Admitted calls of both classes, see `Batcher.admit`."""
+        return sum(map(self._batcher.depth, Kind))
 
     def open(self) -> None:
         """Start the thread."""
@@ -169,16 +173,18 @@ class Worker:
                 _settle(job.future, result)
             else:
                 value, timings = result
-                _settle(job.future, (value, added(timings, {"queue": waited_s})))
+                _settle(job.future, (value, {**timings, "queue": waited_s}))
 
 
 def _settle(future: Future[Any], result: Result) -> None:
     """Tell the caller, unless it was told otherwise when the worker had to stop."""
-    with suppress(InvalidStateError):
+    try:
         if isinstance(result, BaseException):
             future.set_exception(result)
         else:
             future.set_result(result)
+    except InvalidStateError:
+        pass
 
 
 def _attempt(jobs: Sequence[AnyJob]) -> list[Result]:
@@ -197,11 +203,10 @@ def _attempt(jobs: Sequence[AnyJob]) -> list[Result]:
 
 
 def _execute(jobs: Sequence[AnyJob]) -> list[Result]:
-    compute, started = jobs[0].compute, time.perf_counter()
+    compute = jobs[0].compute
     images = [job.pixels for job in jobs if isinstance(job, EncodeJob)]
     if images:
-        encoded = compute.encode(images)
-        timings: Timings = {"encode": time.perf_counter() - started}
+        encoded, timings = compute.encode(images)
         return [(one, timings) for one in encoded]
     questions = [job.question for job in jobs if isinstance(job, ClickJob)]
     answers, timings = compute.answer(questions)

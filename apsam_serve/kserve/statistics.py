@@ -11,8 +11,8 @@ from apsam_serve.kserve.models import VERSION
 
 _STAGES = {
     "queue": ("queue",),
-    "compute_input": ("image",),
-    "compute_infer": ("encode", "decode_1", "points", "decode_2"),
+    "compute_input": ("image", "transfer"),
+    "compute_infer": ("encode", "energy", "decode_1", "points", "decode_2"),
     "compute_output": ("mask", "serialise"),
 }
 """What each of Triton's durations is made of, in the engine's stages."""

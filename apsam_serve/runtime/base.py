@@ -43,11 +43,13 @@ class RunnerOptions:
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EncodedBatch:
     """embedding: [B, C, G, G]; energy_query: [B, C]; attention: float32 [B, S/8, S/8], where the
-    energy branch looked."""
+    energy branch looked; timings_s: seconds of the stages "encode" and "energy", copies included.
+    """
 
     embedding: Held
     energy_query: Held
     attention: Floats
+    timings_s: Mapping[str, float]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -10,6 +10,7 @@ contraband. No graph is opened.
 from __future__ import annotations
 
 import math
+import time
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,15 +65,23 @@ class FakeRunner:
     ) -> EncodedBatch:
         """Channel 0 of the embedding is the token's brightness; query 0 is the brightness range of
         `energy`, attention its darkness."""
+        started = time.perf_counter()
         model = self._model
         batch = len(images)
         embedding = np.zeros((batch, model.embed_dim, model.grid, model.grid), np.float32)
         embedding[:, 0] = _pooled(_brightness(images), model.token_stride)
+        between = time.perf_counter()
         seen = _brightness(images if energy is None else energy)
         query = np.zeros((batch, model.embed_dim), np.float32)
         query[:, 0] = np.ptp(seen, axis=(1, 2))
         attention = 1 - _pooled(seen, model.energy_stride)
-        return EncodedBatch(embedding=embedding, energy_query=query, attention=attention)
+        ended = time.perf_counter()
+        return EncodedBatch(
+            embedding=embedding,
+            energy_query=query,
+            attention=attention,
+            timings_s={"encode": between - started, "energy": ended - between},
+        )
 
     def decode(
         self,

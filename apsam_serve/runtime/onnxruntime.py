@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
@@ -113,10 +114,18 @@ class OnnxRuntimeRunner:
     def encode(
         self, images: NDArray[np.uint8], energy: NDArray[np.uint8] | None = None
     ) -> EncodedBatch:
+        started = time.perf_counter()
         (embedding,) = self._run("image_encoder", ["embedding"], {"image": images})
+        between = time.perf_counter()
         seen = {"image": images if energy is None else energy}
         query, attention = self._run("energy_encoder", ["energy_query", "attention"], seen)
-        return EncodedBatch(embedding=embedding, energy_query=query, attention=attention)
+        ended = time.perf_counter()
+        return EncodedBatch(
+            embedding=embedding,
+            energy_query=query,
+            attention=attention,
+            timings_s={"encode": between - started, "energy": ended - between},
+        )
 
     def decode(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property, partial
@@ -180,11 +181,16 @@ class TensorRTRunner:
     def encode(
         self, images: NDArray[np.uint8], energy: NDArray[np.uint8] | None = None
     ) -> EncodedBatch:
+        started = time.perf_counter()
+        embedding = self._run("image_encoder", {"image": images})["embedding"]
+        between = time.perf_counter()
         seen = self._run("energy_encoder", {"image": images if energy is None else energy})
+        ended = time.perf_counter()
         return EncodedBatch(
-            embedding=self._run("image_encoder", {"image": images})["embedding"],
+            embedding=embedding,
             energy_query=seen["energy_query"],
             attention=seen["attention"],
+            timings_s={"encode": between - started, "energy": ended - between},
         )
 
     def decode(

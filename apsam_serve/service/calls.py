@@ -144,7 +144,7 @@ class Job(Generic[M]):
         self._num_waiting += 1
         self._call.gone = False
         try:
-            return await asyncio.shield(self._task)
+            return await _outcome(self._task)
         except asyncio.CancelledError:
             waiter = asyncio.current_task()
             if self.dropped and waiter is not None and not waiter.cancelling():
@@ -180,11 +180,11 @@ class Calls:
         return len(self._running)
 
     def call_of(self, context: Context) -> Call:
-        """The call as the engine sees it. Raises UnauthenticatedError."""
-        remaining_s, owner = context.time_remaining(), self.owner_of(context)
+        """The call that runs here, as the engine sees it."""
+        remaining_s, opened = context.time_remaining(), ledger()
         return Call(
-            owner=owner,
-            station=context.peer() if owner == ANONYMOUS else owner,
+            owner=opened.owner,
+            station=opened.peer if opened.owner == ANONYMOUS else opened.owner,
             deadline_s=None if remaining_s is None else time.monotonic() + remaining_s,
         )
 
@@ -195,7 +195,7 @@ class Calls:
 
     def start(self, work: Coroutine[Any, Any, M], call: Call) -> Job[M]:
         """Run `work` in a task of its own."""
-        task = asyncio.create_task(work)
+        task = asyncio.get_running_loop().create_task(work)
         self._running.add(task)
         task.add_done_callback(lambda done: self._ended(done, call))
         return Job(task, call)
@@ -255,6 +255,19 @@ class Calls:
         error = None if task.cancelled() else task.exception()
         if call.gone and error is not None and not isinstance(error, ApsamError):
             _log.error("a call failed after its caller had gone", exc_info=error)
+
+
+async def _outcome(task: asyncio.Task[M]) -> M:
+    """As asyncio.shield, in a third of its steps: no call goes without it."""
+    ended = asyncio.get_running_loop().create_future()
+
+    def wake(done: asyncio.Task[M]) -> None:
+        if not ended.done():
+            ended.set_result(None)
+
+    task.add_done_callback(wake)
+    await ended
+    return task.result()
 
 
 def sha256(data: bytes) -> str:

@@ -19,6 +19,7 @@ from apsam_serve.contract import masks, polygons
 from apsam_serve.contract.apg import ApgConfig, Fallback
 from apsam_serve.contract.prompts import MAX_POINTS, MAX_PROMPTS, Box, Point, Prompt
 from apsam_serve.contract.segmenter import Segmentation, StrategyName
+from apsam_serve.engine.replies import STAGES
 from apsam_serve.errors import ApsamError, InvalidInputError, InvalidPromptError
 from apsam_serve.v1 import segmentation_pb2 as pb
 
@@ -41,7 +42,12 @@ BRANCHES = {
     "fallback": pb.BRANCH_FALLBACK,
     "empty": pb.BRANCH_EMPTY,
 }
-STAGES = ("queue", "image", "encode", "decode_1", "points", "decode_2", "mask", "serialise")
+_BRANCH_NAMES = {number: name for name, number in BRANCHES.items()}
+_POSITIVE: Mapping[int, bool] = {
+    pb.POINT_LABEL_UNSPECIFIED: True,
+    pb.POINT_LABEL_POSITIVE: True,
+    pb.POINT_LABEL_NEGATIVE: False,
+}
 AUGMENTED = (0.9, 1.1)
 PACKERS: Mapping[int, Callable[[Bits], bytes]] = {
     pb.MASK_ENCODING_COCO_RLE: lambda mask: masks.encode_rle(mask).counts.encode("ascii"),
@@ -176,12 +182,11 @@ def mask_from(message: pb.Mask) -> Bits:
 
 def segmentation_from(message: pb.Segmentation, timings: pb.StageTimings) -> Segmentation:
     """An answer as the contract's value."""
-    branches = {number: name for name, number in BRANCHES.items()}
     return Segmentation(
         mask=mask_from(message.mask),
         score=message.score,
         points=tuple(_point_from(point) for point in message.points),
-        branch=branches.get(message.branch, f"branch_{message.branch}"),
+        branch=_BRANCH_NAMES.get(message.branch, f"branch_{message.branch}"),
         category=message.category or None,
         category_probability=message.category_probability
         if message.HasField("category_probability")
@@ -268,12 +273,7 @@ def _prompt_from(message: pb.Prompt) -> Prompt:
 
 
 def _point_from(message: pb.Point) -> Point:
-    labels: Mapping[int, bool] = {
-        pb.POINT_LABEL_UNSPECIFIED: True,
-        pb.POINT_LABEL_POSITIVE: True,
-        pb.POINT_LABEL_NEGATIVE: False,
-    }
-    return Point(x=message.x, y=message.y, positive=_known("label", labels, message.label))
+    return Point(x=message.x, y=message.y, positive=_known("label", _POSITIVE, message.label))
 
 
 def _known(what: str, table: Mapping[int, T], value: int) -> T:

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from typing import Any, TypeAlias
 
 import grpc
@@ -45,16 +45,22 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def __init__(self, calls: Calls, *, require: Callable[[str, str], None] | None = None) -> None:
         self._calls = calls
         self._require = require
+        self._handlers: dict[str, Handler] = {}  # as they are called, by path
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
-        handler: Any = await continuation(handler_call_details)
-        if handler is None:
-            return None
         path: str = handler_call_details.method
+        if path not in self._handlers:
+            handler = await continuation(handler_call_details)
+            if handler is None:
+                return None
+            self._handlers[path] = self._wrapped(handler, path)
+        return self._handlers[path]
+
+    def _wrapped(self, handler: Any, path: str) -> Handler:
         # The bytes are parsed inside, or broken ones would end as UNKNOWN with a Python traceback.
         if handler.unary_unary is not None:
             unary = self._unary(handler.unary_unary, handler.request_deserializer, path)
@@ -70,24 +76,35 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return wrap(stream, response_serializer=handler.response_serializer)
 
     def _unary(self, inner: Inner, parse: Parse, path: str) -> Inner:
+        method, standard = _name(path), _UNRECORDED.fullmatch(path) is not None
+
         async def call(raw: bytes, context: Context) -> Any:
-            async with self._mapped(path, context) as opened:
-                ledger = opened.ledger
+            ledger = Ledger(method=method, peer=context.peer(), recorded=standard)
+            enter(ledger)
+            try:
                 self._admit(ledger, context)
                 ledger.num_bytes_in = len(raw)
                 reply = await inner(_parsed(parse, raw, path), context)
                 ledger.num_bytes_out = reply.ByteSize()
                 self._calls.audit(ledger)
+            except BaseException as error:
+                if (status := self._ended(ledger, error)) is None:
+                    raise
+            else:
+                self._calls.finished(ledger)
                 return reply
             del raw  # gRPC keeps the abort with this frame in a cycle, until the next collection
-            await context.abort_with_status(opened.status)
+            await context.abort_with_status(status)
 
         return call
 
     def _stream(self, inner: Inner, parse: Parse, path: str) -> Inner:
+        method, standard = _name(path), _UNRECORDED.fullmatch(path) is not None
+
         async def call(requests: Any, context: Context) -> None:
-            async with self._mapped(path, context) as opened:
-                ledger = opened.ledger
+            ledger = Ledger(method=method, peer=context.peer(), recorded=standard)
+            enter(ledger)
+            try:
                 self._admit(ledger, context)
                 if isinstance(requests, bytes):
                     ledger.num_bytes_in = len(requests)
@@ -97,36 +114,33 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 replies = inner(given, context)
                 if inspect.isawaitable(replies):  # it writes to the context by itself
                     await replies
-                    return
-                # Closed here: a generator that is left to the collector cleans up too late.
-                async with aclosing(replies):
-                    async for reply in replies:
-                        await context.write(reply)
+                else:
+                    # Closed here: a generator that is left to the collector cleans up too late.
+                    async with aclosing(replies):
+                        async for reply in replies:
+                            await context.write(reply)
+            except BaseException as error:
+                if (status := self._ended(ledger, error)) is None:
+                    raise
+            else:
+                self._calls.finished(ledger)
                 return
             del requests
-            await context.abort_with_status(opened.status)
+            await context.abort_with_status(status)
 
         return call
 
-    @asynccontextmanager
-    async def _mapped(self, path: str, context: Context) -> AsyncIterator[_Opened]:
-        standard = _UNRECORDED.fullmatch(path) is not None
-        ledger = Ledger(method=_name(path), peer=context.peer(), recorded=standard)
-        enter(ledger)
-        opened = _Opened(ledger)
-        try:
-            yield opened
-        except asyncio.CancelledError:
+    def _ended(self, ledger: Ledger, error: BaseException) -> grpc.Status | None:
+        """The status of a call that failed, None where the error is to be raised as it is."""
+        if isinstance(error, asyncio.CancelledError):
             self._calls.finished(ledger, "CANCELLED")
-            raise
-        except grpc.aio.AbortError:  # a standard service chose its own status
+        elif isinstance(error, grpc.aio.AbortError):  # a standard service chose its own status
             self._calls.finished(ledger, "ABORTED")
-            raise
-        except Exception as error:
-            opened.status = self._answer(ledger, error)
+        elif isinstance(error, Exception):
+            status = self._answer(ledger, error)
             error.__traceback__ = None  # its frames hold the request, and some of them hold it
-        else:
-            self._calls.finished(ledger, "OK")
+            return status
+        return None
 
     def _admit(self, ledger: Ledger, context: Context) -> None:
         """Raise what refuses a call before its work."""
@@ -145,14 +159,6 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             error, fault = unrecorded, fault_of(unrecorded)
         self._calls.finished(ledger, fault.code.name, fault.reason)
         return _status(fault, error)
-
-
-class _Opened:
-    """A call that runs; status: of one that failed, to be sent after the block."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self.ledger = ledger
-        self.status: grpc.Status | None = None
 
 
 def _name(path: str) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -30,6 +31,9 @@ _SECONDS = (
 _BATCHES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 _STEPS = tuple(f"Session/{step}" for step in ("image", "segment", "propose", "nothing"))
 _OTHER = "other"
+_MOST_WAITING = 32
+"""Calls, and batches, that are counted at once."""
+T = TypeVar("T")
 DeviceBytes = Callable[[], Mapping[str, float]]
 """Bytes of the device's memory: "used" and "total". Raises DeviceFaultError."""
 
@@ -40,6 +44,11 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        # Counting one takes longer than all else that ends a call, unless many are counted in a
+        # row; so they wait for that, or for the next scrape.
+        self._calls: deque[CallRecord] = deque()
+        self._batches: deque[tuple[str, int, Sequence[float]]] = deque()
+        self._watch(self._counted)  # the first that a scrape asks
         self._http: Any = None
         self._thread: Any = None
         self._methods = frozenset((*METHODS, *_STEPS))
@@ -73,12 +82,10 @@ class Metrics:
         ProcessCollector(registry=self.registry)
 
     def finished(self, record: CallRecord) -> None:
-        """Count one call, or one step of a session."""
-        method = record.method if record.method in self._methods else _OTHER
-        self._requests.labels(method, record.code, record.reason).inc()
-        self._request_seconds.labels(method).observe(record.seconds)
-        for stage, seconds in record.timings_s.items():
-            self._stage_seconds.labels(stage).observe(seconds)
+        """Count one call, or one step of a session: every scrape knows of it."""
+        self._calls.append(record)
+        if len(self._calls) >= _MOST_WAITING:
+            self._counted()
 
     def reloaded(self, *, switched: bool) -> None:
         """Count an attempt to switch to another model."""
@@ -132,9 +139,23 @@ class Metrics:
             self._http = None
 
     def _batch_done(self, kind: str, num_jobs: int, queued_s: Sequence[float]) -> None:
-        self._batch_size.labels(kind).observe(num_jobs)
-        for seconds in queued_s:
-            self._queue_seconds.labels(kind).observe(seconds)
+        self._batches.append((kind, num_jobs, queued_s))
+        if len(self._batches) >= _MOST_WAITING:
+            self._counted()
+
+    def _counted(self) -> Sequence[Any]:
+        """Count what waits for it. Any thread may; nothing is counted twice."""
+        for record in _taken(self._calls):
+            method = record.method if record.method in self._methods else _OTHER
+            self._requests.labels(method, record.code, record.reason).inc()
+            self._request_seconds.labels(method).observe(record.seconds)
+            for stage, seconds in record.timings_s.items():
+                self._stage_seconds.labels(stage).observe(seconds)
+        for kind, num_jobs, queued_s in _taken(self._batches):
+            self._batch_size.labels(kind).observe(num_jobs)
+            for seconds in queued_s:
+                self._queue_seconds.labels(kind).observe(seconds)
+        return ()
 
     def _watch(self, collect: Callable[[], Sequence[Any]]) -> None:
         self.registry.register(_WhenScraped(collect))
@@ -146,6 +167,14 @@ class Metrics:
         self, name: str, text: str, *labels: str, buckets: Sequence[float] = _SECONDS
     ) -> Histogram:
         return Histogram(name, text, labels, buckets=buckets, registry=self.registry)
+
+
+def _taken(waiting: deque[T]) -> Iterator[T]:
+    while waiting:
+        try:
+            yield waiting.popleft()
+        except IndexError:  # another thread took the last one
+            return
 
 
 class _WhenScraped(Collector):

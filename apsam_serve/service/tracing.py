@@ -10,10 +10,10 @@ from typing import Any, TypeAlias
 
 import grpc
 
+from apsam_serve.engine.replies import STAGES
 from apsam_serve.errors import InvalidInputError
 from apsam_serve.service.calls import CallRecord
 
-_STAGES = ("queue", "image", "encode", "decode_1", "points", "decode_2", "mask", "serialise")
 """In the order in which they run."""
 _NS = 1_000_000_000
 _PATIENCE_S = 2.0
@@ -87,7 +87,7 @@ class Tracing(grpc.aio.ServerInterceptor):
     def _stages(self, record: CallRecord, span: Any, started_ns: int) -> None:
         """Only how long each stage took is known: they are laid one after the other."""
         inside = self._otel.set_span_in_context(span)
-        for stage in _STAGES:
+        for stage in STAGES:
             seconds = record.timings_s.get(stage, 0.0)
             if seconds > 0:
                 child = self._tracer.start_span(stage, context=inside, start_time=started_ns)

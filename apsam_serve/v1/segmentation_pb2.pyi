@@ -480,7 +480,7 @@ class Mask(_message.Message):
     def __init__(self, encoding: _Optional[_Union[MaskEncoding, str]] = ..., height: _Optional[int] = ..., width: _Optional[int] = ..., data: _Optional[bytes] = ..., crc32: _Optional[int] = ...) -> None: ...
 
 class StageTimings(_message.Message):
-    __slots__ = ("queue_us", "image_us", "encode_us", "decode_1_us", "points_us", "decode_2_us", "mask_us", "serialise_us")
+    __slots__ = ("queue_us", "image_us", "encode_us", "decode_1_us", "points_us", "decode_2_us", "mask_us", "serialise_us", "transfer_us", "energy_us")
     QUEUE_US_FIELD_NUMBER: _ClassVar[int]
     IMAGE_US_FIELD_NUMBER: _ClassVar[int]
     ENCODE_US_FIELD_NUMBER: _ClassVar[int]
@@ -489,6 +489,8 @@ class StageTimings(_message.Message):
     DECODE_2_US_FIELD_NUMBER: _ClassVar[int]
     MASK_US_FIELD_NUMBER: _ClassVar[int]
     SERIALISE_US_FIELD_NUMBER: _ClassVar[int]
+    TRANSFER_US_FIELD_NUMBER: _ClassVar[int]
+    ENERGY_US_FIELD_NUMBER: _ClassVar[int]
     queue_us: int
     image_us: int
     encode_us: int
@@ -497,4 +499,6 @@ class StageTimings(_message.Message):
     decode_2_us: int
     mask_us: int
     serialise_us: int
-    def __init__(self, queue_us: _Optional[int] = ..., image_us: _Optional[int] = ..., encode_us: _Optional[int] = ..., decode_1_us: _Optional[int] = ..., points_us: _Optional[int] = ..., decode_2_us: _Optional[int] = ..., mask_us: _Optional[int] = ..., serialise_us: _Optional[int] = ...) -> None: ...
+    transfer_us: int
+    energy_us: int
+    def __init__(self, queue_us: _Optional[int] = ..., image_us: _Optional[int] = ..., encode_us: _Optional[int] = ..., decode_1_us: _Optional[int] = ..., points_us: _Optional[int] = ..., decode_2_us: _Optional[int] = ..., mask_us: _Optional[int] = ..., serialise_us: _Optional[int] = ..., transfer_us: _Optional[int] = ..., energy_us: _Optional[int] = ...) -> None: ...

@@ -7,8 +7,11 @@ and compiles; a test holds it to the original.
 
 from __future__ import annotations
 
+import math
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
 from apsam_serve.contract.prompts import PointLabel
 from apsam_train.models.preset import TokenInit
@@ -20,13 +23,14 @@ def embed_points(encoder: PromptEncoder, coords: Tensor, labels: Tensor) -> Tens
     height, width = encoder.input_image_size
     scaled = (coords + 0.5) / torch.tensor([width, height], device=coords.device)
     embedding: Tensor = encoder.pe_layer._pe_encoding(scaled)
+    kinds = torch.tensor([PointLabel.PADDING, *range(len(encoder.point_embeddings))])
+    parts = (encoder.not_a_point_embed, *encoder.point_embeddings)
+    table = torch.cat([part.weight for part in parts])
     label = labels.unsqueeze(2)
-    embedding = embedding * (label != PointLabel.PADDING)
-    kinds = [(PointLabel.PADDING, encoder.not_a_point_embed.weight)]
-    kinds += [(PointLabel(i), part.weight) for i, part in enumerate(encoder.point_embeddings)]
-    for kind, weight in kinds:
-        embedding = embedding + weight * (label == kind)
-    return embedding
+    chosen = (label == kinds.to(labels)).to(table.dtype).unsqueeze(3)
+    placed = (label != PointLabel.PADDING).to(table.dtype)
+    # A sum, because a product might round the weights, as TF32 does.
+    return embedding * placed + (chosen * table).sum(dim=2)
 
 
 def embed_mask(
@@ -40,7 +44,13 @@ def embed_mask(
     if mask_input is None or has_mask_input is None:
         return without
     has_mask = has_mask_input.view(-1, 1, 1, 1)
-    dense: Tensor = has_mask * encoder.mask_downscaling(mask_input) + (1 - has_mask) * without
+    *layers, last = encoder.mask_downscaling
+    features = mask_input
+    for layer in layers:
+        features = layer(features)
+    # Chosen before the last layer, on 16 channels in place of C.
+    bias = has_mask * last.bias.view(1, -1, 1, 1) + (1 - has_mask) * without
+    dense: Tensor = functional.conv2d(has_mask * features, last.weight) + bias
     return dense
 
 
@@ -66,12 +76,25 @@ def decode_masks(
     tokens = torch.cat([iou_token, mask_tokens, sparse], dim=1)
     source = embedding + dense
     hidden, source = decoder.transformer(source, position, tokens)
-    source = source.transpose(1, 2).view(embedding.shape)
-    upscaled = decoder.output_upscaling(source)
+    tokens = hidden[:, 1 : 1 + decoder.num_mask_tokens]
+    logits = draw_masks(decoder, tokens, source)
+    iou: Tensor = decoder.iou_prediction_head(hidden[:, 0])
+    return logits, iou, tokens
+
+
+def draw_masks(decoder: MaskDecoder, tokens: Tensor, places: Tensor) -> Tensor:
+    """tokens [P, M, C] of masks and places [P, G G, C], as the transformer leaves them -> logits
+    [P, M, L, L]. A graph may have a module here that draws in another order."""
+    upscaling = decoder.output_upscaling
+    logits: Tensor
+    if not isinstance(upscaling, nn.Sequential):
+        logits = upscaling(tokens, places)
+        return logits
+    num_prompts, num_places, _ = places.shape
+    grid = math.isqrt(num_places)
+    upscaled = upscaling(places.transpose(1, 2).reshape(num_prompts, -1, grid, grid))
     mlps = decoder.output_hypernetworks_mlps
-    tokens = hidden[:, 1 : 1 + len(mlps)]
     hyper = torch.stack([mlp(tokens[:, i]) for i, mlp in enumerate(mlps)], dim=1)
     side = upscaled.shape[-1]
     logits = (hyper @ upscaled.flatten(2)).view(num_prompts, -1, side, side)
-    iou: Tensor = decoder.iou_prediction_head(hidden[:, 0])
-    return logits, iou, tokens
+    return logits

@@ -115,6 +115,7 @@ class TorchRunner:
             embedding=self._graphs["image_encoder"](batch).float().numpy(),
             energy_query=query.float().numpy(),
             attention=attention.float().numpy(),
+            timings_s={},
         )
 
     @torch.no_grad()

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from apsam_export.cpu_attention import CpuAttention
+from apsam_export.cpu_encoder import CpuEncoder, Patches, merged_mlp
 from apsam_export.passes import PASSES, rewritten
+from apsam_export.products import Product, spread
+from apsam_export.windows import order_of, windows_of
 from apsam_serve.contract.prompts import PointLabel
 from apsam_train.models import APSAM, build, with_category_head
 from apsam_train.models.attention import _fold_positions, _project, attend
+from apsam_train.models.preset import Placement, Stem
 from apsam_train.models.prompt_decoder import embed_mask, embed_points
-from apsam_train.models.sam_parts import LayerNorm2d, window_partition
+from apsam_train.models.sam_parts import LayerNorm2d, window_partition, window_unpartition
 from tests.train.conftest import SMALL
 
 EXACT = {"atol": 1e-12, "rtol": 0.0}
@@ -39,8 +47,9 @@ def model() -> APSAM:
 
 
 def test_every_pass_has_a_test_here_and_says_what_it_prevents() -> None:
+    tests = "".join(path.read_text("utf-8") for path in Path(__file__).parent.glob("test_*.py"))
     for one in PASSES:
-        assert f"test_{one.name}" in globals(), one.name
+        assert f"def test_{one.name}(" in tests, one.name
         assert one.prevents
         assert "\n" not in one.prevents
 
@@ -89,6 +98,87 @@ def test_widen_heads(model: APSAM, monkeypatch: pytest.MonkeyPatch) -> None:
     wide, narrow = (attend(block, tokens, fused=fused) for fused in (True, False))
     torch.testing.assert_close(wide, narrow, **EXACT)
     assert widths == [(24, 24, 24), (22, 22, 16)]  # 16 of a head, 3 rows and 3 columns
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("grid", "side"), [(4, 3), (5, 3), (4, 2), (2, 3)])
+def test_padding_as_one_key(model: APSAM, grid: int, side: int) -> None:
+    """Windows filled up below, beside, in the corner, nowhere, and everywhere."""
+    block = model.image_encoder.blocks[0]
+    block.window_size = side
+    for name in ("rel_pos_h", "rel_pos_w"):
+        table = torch.randn(2 * side - 1, model.preset.width // 2, dtype=torch.float64)
+        setattr(block.attn, name, nn.Parameter(table))
+    tokens = torch.randn(2, grid, grid, model.preset.width, dtype=torch.float64)
+    padded, size = window_partition(tokens, side)
+    want = window_unpartition(block.attn(padded), side, size, (grid, grid))
+    order = order_of(grid, side)
+    found = CpuAttention(block, windows_of(grid, side))(tokens.flatten(1, 2)[:, order])
+    torch.testing.assert_close(found, want.flatten(1, 2)[:, order], **EXACT)
+
+
+def test_tokens_in_window_order() -> None:
+    order, start = order_of(5, 3), 0
+    assert sorted(order.tolist()) == list(range(25))
+    windows = windows_of(5, 3)
+    assert [(one.num, one.height, one.width) for one in windows] == [
+        (1, 3, 3), (1, 3, 2), (1, 2, 3), (1, 2, 2),
+    ]  # fmt: skip
+    for one in windows:
+        mine = order[start : start + one.num_tokens].view(one.height, one.width)
+        down, across = torch.arange(one.height)[:, None], torch.arange(one.width)
+        assert torch.equal(mine, mine[0, 0] + 5 * down + across)
+        start += one.num_tokens
+    two_by_two = windows_of(32, 14)[0]
+    assert (two_by_two.num, two_by_two.num_tokens) == (4, 784)
+
+
+@torch.no_grad()
+def test_merge_adapter_with_mlp(model: APSAM) -> None:
+    mlp, adapter = model.image_encoder.blocks[0].mlp, model.adapters[0]
+    tokens = torch.randn(2, 7, model.preset.width, dtype=torch.float64)
+    merged = merged_mlp(mlp.lin1, mlp.lin2, adapter.down, adapter.up, scale=0.3)
+    torch.testing.assert_close(merged(tokens), mlp(tokens) + 0.3 * adapter(tokens), **EXACT)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("width", "wide"), [(1024, 1040), (3072, 3088), (512, 528), (768, 768), (3225, 3232)]
+)
+def test_rows_that_do_not_crowd(width: int, wide: int) -> None:
+    assert spread(width) == wide
+    linear = nn.Linear(width, 5, dtype=torch.float64)
+    product = Product(linear.weight, linear.bias)
+    tokens = torch.randn(3, width, dtype=torch.float64)
+    torch.testing.assert_close(product(tokens), linear(tokens), **EXACT)
+    assert product.weight.shape[1] == (wide if width % 512 == 0 else width)
+
+
+@torch.no_grad()
+def test_patches_in_one_product() -> None:
+    torch.manual_seed(0)
+    model = build(replace(SMALL, stem="patch")).double().eval()
+    encoder = model.image_encoder
+    nn.init.normal_(encoder.pos_embed)
+    image = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
+    want = encoder.patch_embed(model.normalise(image.double())) + encoder.pos_embed
+    torch.testing.assert_close(Patches(model)(image), want.flatten(1, 2), **EXACT)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("placement", ["mlp_parallel", "after_attention"])
+@pytest.mark.parametrize("stem", ["patch", "conv"])
+def test_the_encoder_for_cpus_is_the_encoder(
+    stem: Stem, placement: Placement, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    model = build(replace(SMALL, stem=stem, adapter_placement=placement)).eval().double()
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.2)
+    monkeypatch.setattr(Tensor, "float", Tensor.double)  # of pixels
+    image = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
+    want = model.encode_image(image)
+    torch.testing.assert_close(CpuEncoder(model).encode_image(image), want, **EXACT)
 
 
 @torch.no_grad()

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from apsam_serve.contract import apg
+from apsam_serve.contract import two_means
 from apsam_serve.contract.apg import ApgConfig, ApgResult, adaptive_points
 from apsam_serve.contract.preprocess import MASK_STRIDE
+from apsam_serve.contract.runs import Cut, Runs, Sums
 
 Mask = NDArray[np.bool_]
 L = 128
@@ -100,13 +101,20 @@ class Lloyd:
     rested: bool
 
 
+def _runs(mask: Mask) -> Runs:
+    return Runs.above(mask.astype(np.float32), 0, mask.shape)
+
+
+def _start(mask: Mask) -> tuple[tuple[int, int], tuple[int, int]]:
+    runs = _runs(mask)
+    return two_means.principal_extremes(runs, runs.moments())
+
+
 def _lloyd(mask: Mask) -> Lloyd:
     """Pixel by pixel in Python integers: |p - c1| <= |p - c2| is cluster 1."""
     y, x = np.nonzero(mask)
     px, py = x.astype(object), y.astype(object)
-    (x1, y1), (x2, y2) = (
-        [int(v) for v in seed] for seed in apg._principal_extremes(apg._Rows.of(mask))
-    )
+    (x1, y1), (x2, y2) = _start(mask)
     n1 = n2 = 1
     num_ties, first, rested = 0, np.zeros(0, bool), False
     for _ in range(MAX_ITERATIONS):
@@ -140,14 +148,18 @@ def test_pixels_exactly_between_the_centroids_go_to_cluster_1() -> None:
     """Whole-number thresholds of bisectors with every slope, which a quotient dy / dx misses."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:L, :L]
-    rows = apg._Rows.of(np.ones((L, L), bool))
+    runs = _runs(np.ones((L, L), bool))
     num_ties = 0
     for _ in range(500):
         first, second = rng.integers(0, L, (2, 2))
         if (first == second).all():
             continue
         n1, n2 = (int(n) for n in rng.integers(1, 50, 2))
-        assigned = apg._assign(first * n1, n1, second * n2, n2, rows).assignment(rows.mask)
+        sums = [
+            Sums(n, n * x, n * y) for n, (x, y) in ((n1, first.tolist()), (n2, second.tolist()))
+        ]
+        at, left = two_means.cut_runs(runs, *sums)
+        assigned = Cut(runs=runs, at=at, left=left).assignment()
         one = (x - first[0]) ** 2 + (y - first[1]) ** 2
         two = (x - second[0]) ** 2 + (y - second[1]) ** 2
         num_ties += int((one == two).sum())
@@ -165,7 +177,7 @@ def test_masks_without_ties_are_divided_as_by_scikit_learn() -> None:
             if lloyd.num_ties or not lloyd.rested:
                 continue
             y, x = np.nonzero(mask)
-            seeds = np.stack(apg._principal_extremes(apg._Rows.of(mask))).astype(float)
+            seeds = np.array(_start(mask), float)
             means = cluster.KMeans(2, init=seeds, n_init=1, algorithm="lloyd", tol=0)
             labels = means.fit_predict(np.stack([x, y], axis=1).astype(float))
             assert np.array_equal(_result(mask).assignment[y, x], labels + 1)
@@ -196,5 +208,5 @@ def test_the_start_lies_at_both_ends_of_the_principal_axis() -> None:
             if values[1] - values[0] < 1e-6 * values[1]:
                 continue  # round: every direction is principal
             along = pixels @ vectors[:, 1]
-            ends = np.stack(apg._principal_extremes(apg._Rows.of(mask))) @ vectors[:, 1]
+            ends = np.array(_start(mask)) @ vectors[:, 1]
             np.testing.assert_allclose(sorted(ends), [along.min(), along.max()], atol=1e-6)

@@ -108,7 +108,9 @@ def test_answers_are_those_of_the_host(
         rng = np.random.default_rng(seed)
         chosen = rng.integers(0, len(SIZES), rng.integers(1, 6))
         pixels, frames = zip(*(pixels_of(_picture(rng, SIZES[i])) for i in chosen), strict=True)
-        encoded, wanted = compute.encode(pixels), reference.encode(pixels)
+        (encoded, spent_s), (wanted, host_s) = compute.encode(pixels), reference.encode(pixels)
+        assert spent_s.keys() == {"transfer", "encode", "energy"}
+        assert host_s.keys() == {"encode", "energy"}
         for one, other in zip(encoded, wanted, strict=True):
             assert isinstance(one, DeviceEncoded)
             assert isinstance(other, HostEncoded)
@@ -138,7 +140,7 @@ def test_kept_masks_are_those_of_the_answers(
 ) -> None:
     """Also of a prompt whose first mask is empty; planes beside them stay as they are."""
     pixels, frame = pixels_of(bag)
-    ours, theirs = compute.encode([pixels])[0], reference.encode([pixels])[0]
+    ours, theirs = compute.encode([pixels])[0][0], reference.encode([pixels])[0][0]
     assert isinstance(ours, DeviceEncoded)
     assert isinstance(theirs, HostEncoded)
     theirs.masks[:] = np.nan
@@ -161,7 +163,7 @@ def test_energies_of_their_own_are_what_the_energy_encoder_sees(
     plain, other = (pixels_of(_picture(rng, (64, 64)))[0] for _ in range(2))
     dual = Pixels(image=plain.image, energy=other.image)
     for pixels in ([plain, dual], [plain, other]) * 3:
-        for one, want in zip(compute.encode(pixels), reference.encode(pixels), strict=True):
+        for one, want in zip(compute.encode(pixels)[0], reference.encode(pixels)[0], strict=True):
             assert isinstance(one, DeviceEncoded)
             assert isinstance(want, HostEncoded)
             query = device.view(one.slot.energy_query)
@@ -174,7 +176,7 @@ def test_long_lists_are_split_into_batches(
 ) -> None:
     rng = np.random.default_rng(0)
     pixels, frames = zip(*(pixels_of(_picture(rng, (64, 64))) for _ in range(35)), strict=True)
-    encoded, wanted = compute.encode(pixels), reference.encode(pixels)
+    encoded, wanted = compute.encode(pixels)[0], reference.encode(pixels)[0]
     for one, want in zip(encoded, wanted, strict=True):
         np.testing.assert_array_equal(one.attention, want.attention)
     num = [shapes["image"][0] for graph, shapes in runner.shapes if graph == "image_encoder"]
@@ -219,7 +221,7 @@ def test_no_decode_sees_more_points_than_on_the_host(
 ) -> None:
     """Padding points take part in attention: SAM's one without a box, and no other."""
     pixels, frame = pixels_of(bag)
-    click = click_on(compute.encode([pixels])[0], frame, prompts=[to_decoder(prompt, frame)])
+    click = click_on(compute.encode([pixels])[0][0], frame, prompts=[to_decoder(prompt, frame)])
     runner.shapes.clear()
     compute.answer([click])
     assert [shapes["point_labels"] for _, shapes in runner.shapes] == [(1, n) for n in num_points]
@@ -230,7 +232,7 @@ def test_a_click_allocates_nothing_and_waits_once(
 ) -> None:
     """From the second on; and what it fetches is as large as its mask and little else."""
     pixels, frame = pixels_of(bag)
-    encoded = compute.encode([pixels])[0]
+    encoded = compute.encode([pixels])[0][0]
     for _ in range(2):
         compute.answer([click_on(encoded, frame)])
     for place in range(5):
@@ -245,21 +247,21 @@ def test_a_click_allocates_nothing_and_waits_once(
         assert device.num_waits == before[1] + 1
         assert device.fetched_bytes - before[2] <= answer.bits.nbytes + 4096
         assert device.num_replays == num_replays + runner.replayable
-        assert set(timings) == {"decode_1", "points", "decode_2", "mask"}
+        assert set(timings) == {"transfer", "decode_1", "points", "decode_2", "mask"}
         assert all(spent >= 0 for spent in timings.values())
     direct = compute.answer([click_on(encoded, frame, strategy="direct")])[1]
-    assert set(direct) == {"decode_1", "mask"}
+    assert set(direct) == {"transfer", "decode_1", "mask"}
 
 
 def test_an_encode_allocates_nothing_and_waits_once(
     compute: DeviceCompute, device: HostDevice, bag: Image
 ) -> None:
     pixels, _ = pixels_of(bag)
-    compute.forget(compute.encode([pixels])[0])
+    compute.forget(compute.encode([pixels])[0][0])
     for _ in range(3):
         num_allocations, num_waits = device.num_allocations, device.num_waits
         fetched = device.fetched_bytes
-        (encoded,) = compute.encode([pixels])
+        (encoded,), _ = compute.encode([pixels])
         assert device.num_allocations == num_allocations
         assert device.num_waits == num_waits + 1
         assert device.fetched_bytes == fetched + encoded.attention.nbytes
@@ -272,7 +274,7 @@ def test_a_larger_mask_than_ever_gets_room(
     rng = np.random.default_rng(0)
     for size in ((60, 80), (2000, 1000), (60, 80), (1500, 3000), (70, 40)):
         pixels, frame = pixels_of(_picture(rng, size))
-        encoded, wanted = compute.encode([pixels])[0], reference.encode([pixels])[0]
+        encoded, wanted = compute.encode([pixels])[0][0], reference.encode([pixels])[0][0]
         for _ in range(3):
             question = click_on(encoded, frame)
             expected = reference.answer([click_on(wanted, frame)])[0]
@@ -284,7 +286,7 @@ def test_an_image_is_held_in_one_slot_that_others_may_look_at(
     compute: DeviceCompute, device: HostDevice, runner: HostRunner, bag: Image
 ) -> None:
     pixels, _ = pixels_of(bag)
-    encoded, other = compute.encode([pixels, pixels])
+    (encoded, other), _ = compute.encode([pixels, pixels])
     assert isinstance(encoded, DeviceEncoded)
     assert isinstance(other, DeviceEncoded)
     assert other.slot.embedding.address - encoded.slot.embedding.address == compute.held_bytes

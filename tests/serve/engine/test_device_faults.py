@@ -50,7 +50,7 @@ def test_an_answer_that_is_no_number_is_a_fault_of_the_model(
     runner = HostRunner(open_bundle(named_bundle), device, replayable=True)
     compute = DeviceCompute(runner, device, num_masks=1)
     pixels, frame = pixels_of(bag)
-    question = click_on(compute.encode([pixels])[0], frame)
+    question = click_on(compute.encode([pixels])[0][0], frame)
     runner.spoil = _spoiled("prompt_decoder", output, call)
     message = f"the decoder answered {what} that are no numbers, for 1 prompts; export the bundle"
     with pytest.raises(ModelFaultError, match=message):
@@ -66,7 +66,7 @@ def test_the_second_decode_of_an_empty_mask_is_not_looked_at(
     compute = DeviceCompute(runner, device, num_masks=1)
     pixels, frame = pixels_of(bag)
     nothing = to_decoder(Prompt(points=(Point(x=9, y=9, positive=False),)), frame)
-    question = click_on(compute.encode([pixels])[0], frame, prompts=[nothing])
+    question = click_on(compute.encode([pixels])[0][0], frame, prompts=[nothing])
     runner.spoil = _spoiled("prompt_decoder", "category_logits", 1)
     ((answer,),), _ = compute.answer([question])
     assert answer.branch == "empty"
@@ -98,7 +98,7 @@ def test_no_room_for_an_image_lends_nothing_and_passes(
     compute: DeviceCompute, device: HostDevice, bag: Image
 ) -> None:
     pixels, _ = pixels_of(bag)
-    encoded = [compute.encode([pixels])[0] for _ in range(16)]
+    encoded = [compute.encode([pixels])[0][0] for _ in range(16)]
     allocated, size = device.allocated, device.size
     device.size = allocated + compute.held_bytes - 1
     with pytest.raises(OutOfMemoryError):
@@ -117,7 +117,7 @@ def test_no_room_for_a_batch_gives_its_slots_back(
 ) -> None:
     """Slots are there, buffers for eight images at once are not."""
     pixels, _ = pixels_of(bag)
-    compute.forget(compute.encode([pixels])[0])
+    compute.forget(compute.encode([pixels])[0][0])
     size, device.size = device.size, device.allocated
     with pytest.raises(OutOfMemoryError):
         compute.encode([pixels] * 8)
@@ -130,7 +130,7 @@ def test_no_room_for_prompts_fails_them_alone(
     compute: DeviceCompute, device: HostDevice, bag: Image
 ) -> None:
     pixels, frame = pixels_of(bag)
-    click = click_on(compute.encode([pixels])[0], frame)
+    click = click_on(compute.encode([pixels])[0][0], frame)
     compute.answer([click])
     allocated = device.allocated
     for room in (0, 85_000, 95_000, 120_000):
@@ -144,7 +144,7 @@ def test_a_fault_of_the_device_gives_slots_back(
     compute: DeviceCompute, device: HostDevice, bag: Image
 ) -> None:
     pixels, frame = pixels_of(bag)
-    click = click_on(compute.encode([pixels])[0], frame)
+    click = click_on(compute.encode([pixels])[0][0], frame)
     device.faulty = True
     for _ in range(20):
         with pytest.raises(DeviceFaultError):
@@ -166,7 +166,7 @@ def test_a_call_that_fails_half_way_leaves_nothing_queued(
 ) -> None:
     """What it had sent or copied might otherwise reach memory that others are given next."""
     pixels, frame = pixels_of(bag)
-    click = click_on(compute.encode([pixels])[0], frame)
+    click = click_on(compute.encode([pixels])[0][0], frame)
 
     def refuse(graph: str, *_: object) -> None:
         raise OutOfMemoryError(f"no room for {graph}", retry_after_s=1.0)
@@ -185,7 +185,7 @@ def test_energies_that_find_no_room_take_page_locked_memory_once(
 ) -> None:
     pixels, _ = pixels_of(bag)
     dual = Pixels(image=pixels.image, energy=pixels.energy.copy())
-    compute.forget(compute.encode([pixels])[0])
+    compute.forget(compute.encode([pixels])[0][0])
     size, device.size = device.size, device.allocated
     pinned = device.num_pinned
     for _ in range(3):
@@ -208,7 +208,7 @@ def test_a_model_beside_another_one_replays_nothing_of_its(
     for _ in range(2):
         compute = DeviceCompute(runner, device, num_masks=1)
         for _ in range(3):
-            (encoded,) = compute.encode([pixels])
+            (encoded,), _ = compute.encode([pixels])
             ((answer,),), _ = compute.answer([click_on(encoded, frame)])
             masks.append(answer.mask(frame))
         compute.close()

@@ -133,7 +133,7 @@ def test_a_click_on_the_gpu_is_that_of_the_cpu(
     frame, _ = letterbox(bag, side=64)
     pixels = Pixels(image=frame, energy=frame)
     for seed in range(4):
-        (encoded,), (expected,) = compute.encode([pixels]), host.encode([pixels])
+        (encoded,), (expected,) = compute.encode([pixels])[0], host.encode([pixels])[0]
         assert isinstance(encoded, DeviceEncoded)
         assert isinstance(expected, HostEncoded)
         held = torch.as_tensor(encoded.slot.embedding, device="cuda").cpu().numpy()
@@ -167,7 +167,7 @@ def test_batches_that_are_padded_answer_like_the_cpu(
     pictures = [np.roll(bag, 7 * shift, axis=1) for shift in range(3)]
     pixels, frames = zip(*(pixels_of(picture) for picture in pictures), strict=True)
     for _ in range(3):
-        encoded, expected = compute.encode(pixels), host.encode(pixels)
+        encoded, expected = compute.encode(pixels)[0], host.encode(pixels)[0]
         questions, asked = (
             [
                 replace(
@@ -194,9 +194,9 @@ def test_a_click_allocates_nothing_and_waits_once(
     num, device = 50, Counting(runner.device)
     compute = DeviceCompute(runner, cast(Device, device), num_masks=1)
     pixels, frame = pixels_of(bag)
-    (encoded,) = compute.encode([pixels])
+    (encoded,), _ = compute.encode([pixels])
     for _ in range(4):
-        compute.forget(compute.encode([pixels])[0])
+        compute.forget(compute.encode([pixels])[0][0])
         compute.answer([click_on(encoded, frame)])
     used = device.memory_bytes()["used"]
     device.counts.clear()
@@ -211,7 +211,7 @@ def test_a_click_allocates_nothing_and_waits_once(
     assert device.counts == {"wait": num}
     for _ in range(num):
         started = time.perf_counter()
-        compute.forget(compute.encode([pixels])[0])
+        compute.forget(compute.encode([pixels])[0][0])
         encodes_s.append(time.perf_counter() - started)
     assert device.counts == {"wait": 2 * num}
     assert device.memory_bytes()["used"] <= used
@@ -233,7 +233,7 @@ def test_clicks_stay_right_while_another_thread_allocates_and_frees(
     assert device is not None
     compute = DeviceCompute(runner, device, num_masks=1)
     pixels, frame = pixels_of(bag)
-    (encoded,), (expected,) = compute.encode([pixels]), host.encode([pixels])
+    (encoded,), (expected,) = compute.encode([pixels])[0], host.encode([pixels])[0]
     cuda, ends, failures = load_cuda(), threading.Event(), []
 
     def disturb() -> None:

@@ -72,7 +72,7 @@ def _question(
 ) -> Question:
     pixels, frame = _pixels(bag, runner)
     return Question(
-        encoded=encoded or HostCompute(runner, num_masks=2).encode([pixels])[0],
+        encoded=encoded or HostCompute(runner, num_masks=2).encode([pixels])[0][0],
         frame=frame,
         prompts=[to_decoder(Prompt.click(20, 20), frame)],
         refine=[refine],
@@ -146,7 +146,7 @@ def test_what_an_image_takes_is_what_its_arrays_take(
     model: ModelSpec, bag: NDArray[np.uint8]
 ) -> None:
     compute = HostCompute(FakeRunner(model), num_masks=3)
-    (one,) = compute.encode([_pixels(bag, FakeRunner(model))[0]])
+    (one,), _ = compute.encode([_pixels(bag, FakeRunner(model))[0]])
     assert isinstance(one, HostEncoded)
     arrays = (one.embedding, one.energy_query, one.attention, one.masks)
     assert compute.held_bytes == sum(array.nbytes for array in arrays)

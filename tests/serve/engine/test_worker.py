@@ -34,8 +34,9 @@ class ScriptedCompute:
     held_bytes: int = 1
     warm_prompts: Sequence[int] = (1,)
 
-    def encode(self, pixels: Sequence[Pixels]) -> list[Encoded]:
-        return self.script.pop(0)(pixels) if self.script else [Attention() for _ in pixels]
+    def encode(self, pixels: Sequence[Pixels]) -> tuple[list[Encoded], Timings]:
+        works = self.script.pop(0) if self.script else _works
+        return works(pixels), {}
 
     def answer(self, questions: Sequence[Question]) -> tuple[list[list[Answer]], Timings]:
         raise NotImplementedError
@@ -45,6 +46,10 @@ class ScriptedCompute:
 
     def close(self) -> None:
         """Nothing to free."""
+
+
+def _works(pixels: Sequence[Pixels]) -> list[Encoded]:
+    return [Attention() for _ in pixels]
 
 
 def _exits(pixels: Sequence[Pixels]) -> list[Encoded]:

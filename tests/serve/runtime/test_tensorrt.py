@@ -182,7 +182,7 @@ def test_a_plan_that_fails_says_why_in_the_log_alone(
     kind: type[ApsamError],
 ) -> None:
     device.fault = words
-    with pytest.raises(kind, match="the plan of energy_encoder") as info:
+    with pytest.raises(kind, match="the plan of image_encoder") as info:
         runner.encode(np.zeros((1, 64, 64, 3), np.uint8))
     assert words in caplog.text
     assert "0x7f00" not in str(info.value)

@@ -94,6 +94,7 @@ def test_a_reply_tells_size_expiry_model_and_time(
     assert held.model_digest == running.server.digest
     assert held.image_digest == hashlib.sha256(bag_png).hexdigest()
     assert created.timings.encode_us > 0
+    assert created.timings.energy_us > 0
     answer = ask(stub, held.handle)
     assert answer.expire_time.seconds >= held.expire_time.seconds
     assert answer.model_digest == running.server.digest

@@ -1,0 +1,182 @@
+"""Ours and what people use today, in turns, on the same images, clicks and weights."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apsam_serve.contract.masks import mask_iou
+from apsam_serve.contract.prompts import Prompt
+from bench.load_accuracy import Reference
+from bench.measure.distribution import ratio
+from bench.measure.document import Figure, MaskIou, Row
+from bench.measure.rounds import interleaved
+from bench.measure.workload import Workload
+from bench.peers import Answer, Peers
+
+OURS = "grpc"
+NAMES = {
+    "grpc": "APSAM through gRPC",
+    "in_process": "APSAM in process",
+    "predictor": "SamPredictor eager, scikit-learn",
+    "compiled": "SamPredictor torch.compile, scikit-learn",
+    "onnx_decoder": "SAM's ONNX decoder, scikit-learn",
+}
+LEAST_IOU = 0.99
+"""A peer whose masks agree less with ours, on average, does something else."""
+SAME_POINT_PX = 0.5
+"""Image pixels between points that count as the same."""
+_PAUSE_S = 0.005
+"""Before each call: threads of the library that ran before wait for work on a busy core."""
+
+
+@dataclass(kw_only=True)
+class Took:
+    """What a peer did. clicks_ms, encodes_ms: in order of time, the same calls for every peer;
+    answers: by click."""
+
+    clicks_ms: list[float] = field(default_factory=list)
+    encodes_ms: list[float] = field(default_factory=list)
+    stages: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    answers: list[Answer] = field(default_factory=list)
+
+
+def in_turns(peers: Peers, workload: Workload, *, rounds: int) -> dict[str, Took]:
+    """Every click `rounds` times by every peer, each round in another order; on every image an
+    encode before them that is not counted, and `rounds` that are, at most 3."""
+    took = {name: Took() for name in peers}
+    for number, image in enumerate(workload.images):
+        prompts = [prompt for where, prompt in workload.clicks if where == number]
+        encodes = {name: partial(peer.encode, image) for name, peer in peers.items()}
+        found = interleaved(
+            encodes, rounds=min(rounds, 3), warm_up=int(number == 0), seed=number, pause_s=_PAUSE_S
+        )
+        for name, values in found.items():
+            took[name].encodes_ms += values
+        for prompt in prompts:
+            _click(peers, prompt, took, rounds=rounds)
+    return took
+
+
+def rows_of(took: Mapping[str, Took], reference: Reference, *, preset: str) -> list[Row]:
+    """Clicks and encodes of every peer; the note says which are not compared, and why."""
+    rows = []
+    for name, one in took.items():
+        same, iou = agreement(one.answers, took[OURS].answers)
+        why = "" if name == OURS else refusal(one.answers, took[OURS].answers)
+        masks = {click: [answer.mask] for click, answer in enumerate(one.answers)}
+        rows.append(
+            Row(
+                name=NAMES.get(name, name),
+                group=f"click, {preset}, in turns",
+                samples=one.clicks_ms,
+                mask_iou=reference.compare(masks),
+                stages={stage: ms for stage, ms in one.stages.items() if any(ms)},
+                figures={"iou_with_ours": iou, "same_points_share": same},
+                note=why,
+            )
+        )
+    rows += [
+        Row(
+            name=NAMES.get(name, name),
+            group=f"encode, {preset}, in turns",
+            samples=one.encodes_ms,
+        )
+        for name, one in took.items()
+    ]
+    return rows
+
+
+def left_out(reasons: Mapping[str, str], *, preset: str) -> list[Row]:
+    """Peers that cannot run here."""
+    return [
+        Row(
+            name=NAMES.get(name, name),
+            group=f"click, {preset}, in turns",
+            samples=(),
+            note=f"not compared: {reason}",
+        )
+        for name, reason in reasons.items()
+    ]
+
+
+def figures_of(took: Mapping[str, Took], *, preset: str) -> list[Figure]:
+    """How many times as long each peer that does the same takes: `click_vs_predictor_tiny`."""
+    figures = []
+    ours = took[OURS]
+    for name, one in took.items():
+        if name == OURS or refusal(one.answers, ours.answers):
+            continue
+        same, iou = agreement(one.answers, ours.answers)
+        for verb, theirs_ms, ours_ms in (
+            ("click", one.clicks_ms, ours.clicks_ms),
+            ("encode", one.encodes_ms, ours.encodes_ms),
+        ):
+            times = ratio(theirs_ms, ours_ms, paired=True)
+            figures.append(
+                Figure(
+                    key=f"{verb}_vs_{name}_{preset}",
+                    value=times.value,
+                    low=times.low,
+                    high=times.high,
+                    detail=f"{np.median(theirs_ms):.1f} over {np.median(ours_ms):.1f} ms, mask IoU "
+                    f"{iou:.4f}, same points {same:.0%}",
+                )
+            )
+    return figures
+
+
+def refusal(theirs: Sequence[Answer], ours: Sequence[Answer]) -> str:
+    """Why two must not be compared; empty where they answer alike."""
+    same, iou = agreement(theirs, ours)
+    if iou < LEAST_IOU:
+        return f"not compared: its masks have mean IoU {iou:.4f} with ours, under {LEAST_IOU}"
+    if same < 1:
+        return f"not compared: only {same:.0%} of its adaptive points are ours"
+    return ""
+
+
+def agreement(theirs: Sequence[Answer], ours: Sequence[Answer]) -> tuple[float, float]:
+    """(share of the clicks with the same points, mean IoU of the masks)."""
+    pairs = list(zip(theirs, ours, strict=True))
+    same = [_same_points(one.points, other.points) for one, other in pairs]
+    values = [mask_iou(one.mask, other.mask) for one, other in pairs]
+    return float(np.mean(same)), MaskIou.of(values).mean
+
+
+def _same_points(one: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
+    """In any order."""
+    if one.shape != other.shape:
+        return False
+    a, b = one[np.lexsort(one.T)], other[np.lexsort(other.T)]
+    return bool(np.abs(a - b).max() <= SAME_POINT_PX)
+
+
+def _click(peers: Peers, prompt: Prompt, took: Mapping[str, Took], *, rounds: int) -> None:
+    """One click by everybody; the first answers are judged and not timed."""
+    for name, peer in peers.items():
+        took[name].answers.append(peer.click(prompt))
+    got: dict[str, list[Answer]] = {name: [] for name in peers}
+
+    def case(name: str) -> Callable[[], Any]:
+        return lambda: got[name].append(peers[name].click(prompt))
+
+    seed = len(took[OURS].answers)
+    found = interleaved(
+        {name: case(name) for name in peers},
+        rounds=rounds,
+        warm_up=0,
+        seed=seed,
+        pause_s=_PAUSE_S,
+    )
+    for name, values in found.items():
+        took[name].clicks_ms += values
+        for answer in got[name]:
+            for stage, seconds in answer.stages.items():
+                took[name].stages[stage].append(1000 * seconds)

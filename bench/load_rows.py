@@ -1,0 +1,64 @@
+"""Calls as rows of a document: latencies, stages, errors, rates."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from bench.measure.document import MaskIou, Row
+from bench.measure.loops import Shot
+
+NETWORK = "network"
+SENDER = "sender"
+NETWORK_NOTE = (
+    "stage network: what the client saw less the service's own stages, so the wire, gRPC and "
+    "protobuf on both sides, the service's hand-overs between threads, and unpacking the mask"
+)
+
+
+def row_of(
+    shots: Sequence[Shot],
+    *,
+    name: str,
+    group: str,
+    mask_iou: MaskIou | None = None,
+    figures: Mapping[str, float] | None = None,
+    offered_per_s: float | None = None,
+    note: str = "",
+) -> Row:
+    """Samples in ms since the intended time, of the calls that were answered; failed ones are
+    counted by code. offered_per_s: of an open loop, whose sender is a stage too."""
+    answered = [shot for shot in shots if not shot.error]
+    own = dict(figures or {})
+    if answered:
+        passed_s = max(shot.done_s for shot in shots) - min(shot.intended_s for shot in shots)
+        own = {"rate_per_s": len(answered) / passed_s, **own}
+    if offered_per_s is not None:
+        own["offered_per_s"] = offered_per_s
+    return Row(
+        name=name,
+        group=group,
+        samples=[1000 * shot.latency_s for shot in answered],
+        mask_iou=mask_iou,
+        stages=stages_of(answered, with_sender=offered_per_s is not None),
+        errors=dict(sorted(Counter(shot.error for shot in shots if shot.error).items())),
+        figures=own,
+        note=note,
+    )
+
+
+def stages_of(shots: Sequence[Shot], *, with_sender: bool = False) -> dict[str, list[float]]:
+    """ms of every stage that ran in any call, then `network`, the rest of each call; with_sender:
+    how long after its intended time each was sent, so that stages add up to latencies."""
+    names = list(dict.fromkeys(name for shot in shots for name in shot.stages))
+    found = {name: [1000 * shot.stages.get(name, 0.0) for shot in shots] for name in names}
+    found = {name: values for name, values in found.items() if np.any(values)}
+    if shots:
+        found[NETWORK] = [
+            1000 * (shot.latency_s - shot.late_s - sum(shot.stages.values())) for shot in shots
+        ]
+        if with_sender:
+            found[SENDER] = [1000 * shot.late_s for shot in shots]
+    return found
