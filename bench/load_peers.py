@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import random
+import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from bench.measure.distribution import ratio
 from bench.measure.document import Figure, MaskIou, Row
 from bench.measure.rounds import interleaved
 from bench.measure.workload import Workload
-from bench.peers import Answer, Peers
+from bench.peers import Answer, Peer, Peers
 
 OURS = "grpc"
 NAMES = {
@@ -32,24 +33,29 @@ LEAST_IOU = 0.99
 """A peer whose masks agree less with ours, on average, does something else."""
 SAME_POINT_PX = 0.5
 """Image pixels between points that count as the same."""
-_PAUSE_S = 0.005
-"""Before each call: threads of the library that ran before wait for work on a busy core."""
+_PAUSE_S = 0.05
+"""Before each block of calls: by then the threads of the library that ran before have stopped to
+wait for more work on a busy core."""
 
 
 @dataclass(kw_only=True)
 class Took:
-    """What a peer did. clicks_ms, encodes_ms: in order of time, the same calls for every peer;
-    answers: by click."""
+    """What a peer did. clicks_ms: one after the other; first_ms: after a pause, as operators click,
+    and after another peer has had the caches; encodes_ms: in order of time, the same calls for
+    every peer; answers: by click."""
 
     clicks_ms: list[float] = field(default_factory=list)
+    first_ms: list[float] = field(default_factory=list)
     encodes_ms: list[float] = field(default_factory=list)
     stages: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     answers: list[Answer] = field(default_factory=list)
 
 
 def in_turns(peers: Peers, workload: Workload, *, rounds: int) -> dict[str, Took]:
-    """Every click `rounds` times by every peer, each round in another order; on every image an
-    encode before them that is not counted, and `rounds` that are, at most 3."""
+    """Every click once after a pause and then `rounds` times by every peer, in an order drawn anew
+    for each click; on every image an encode before them that is not counted, and `rounds` that
+    are, at most 3."""
+    draw = random.Random(0)
     took = {name: Took() for name in peers}
     for number, image in enumerate(workload.images):
         prompts = [prompt for where, prompt in workload.clicks if where == number]
@@ -60,7 +66,8 @@ def in_turns(peers: Peers, workload: Workload, *, rounds: int) -> dict[str, Took
         for name, values in found.items():
             took[name].encodes_ms += values
         for prompt in prompts:
-            _click(peers, prompt, took, rounds=rounds)
+            for name in draw.sample(list(peers), len(peers)):
+                _click(peers[name], prompt, took[name], rounds=rounds)
     return took
 
 
@@ -74,7 +81,7 @@ def rows_of(took: Mapping[str, Took], reference: Reference, *, preset: str) -> l
         rows.append(
             Row(
                 name=NAMES.get(name, name),
-                group=f"click, {preset}, in turns",
+                group=f"in turns: click, {preset}",
                 samples=one.clicks_ms,
                 mask_iou=reference.compare(masks),
                 stages={stage: ms for stage, ms in one.stages.items() if any(ms)},
@@ -82,14 +89,13 @@ def rows_of(took: Mapping[str, Took], reference: Reference, *, preset: str) -> l
                 note=why,
             )
         )
-    rows += [
-        Row(
-            name=NAMES.get(name, name),
-            group=f"encode, {preset}, in turns",
-            samples=one.encodes_ms,
-        )
-        for name, one in took.items()
-    ]
+    for group, samples in (
+        (f"in turns: click after a pause, {preset}", {n: one.first_ms for n, one in took.items()}),
+        (f"in turns: encode, {preset}", {n: one.encodes_ms for n, one in took.items()}),
+    ):
+        rows += [
+            Row(name=NAMES.get(name, name), group=group, samples=ms) for name, ms in samples.items()
+        ]
     return rows
 
 
@@ -98,7 +104,7 @@ def left_out(reasons: Mapping[str, str], *, preset: str) -> list[Row]:
     return [
         Row(
             name=NAMES.get(name, name),
-            group=f"click, {preset}, in turns",
+            group=f"in turns: click, {preset}",
             samples=(),
             note=f"not compared: {reason}",
         )
@@ -116,6 +122,7 @@ def figures_of(took: Mapping[str, Took], *, preset: str) -> list[Figure]:
         same, iou = agreement(one.answers, ours.answers)
         for verb, theirs_ms, ours_ms in (
             ("click", one.clicks_ms, ours.clicks_ms),
+            ("click_after_pause", one.first_ms, ours.first_ms),
             ("encode", one.encodes_ms, ours.encodes_ms),
         ):
             times = ratio(theirs_ms, ours_ms, paired=True)
@@ -158,25 +165,17 @@ def _same_points(one: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
     return bool(np.abs(a - b).max() <= SAME_POINT_PX)
 
 
-def _click(peers: Peers, prompt: Prompt, took: Mapping[str, Took], *, rounds: int) -> None:
-    """One click by everybody; the first answers are judged and not timed."""
-    for name, peer in peers.items():
-        took[name].answers.append(peer.click(prompt))
-    got: dict[str, list[Answer]] = {name: [] for name in peers}
-
-    def case(name: str) -> Callable[[], Any]:
-        return lambda: got[name].append(peers[name].click(prompt))
-
-    seed = len(took[OURS].answers)
-    found = interleaved(
-        {name: case(name) for name in peers},
-        rounds=rounds,
-        warm_up=0,
-        seed=seed,
-        pause_s=_PAUSE_S,
-    )
-    for name, values in found.items():
-        took[name].clicks_ms += values
-        for answer in got[name]:
-            for stage, seconds in answer.stages.items():
-                took[name].stages[stage].append(1000 * seconds)
+def _click(peer: Peer, prompt: Prompt, took: Took, *, rounds: int) -> None:
+    """A block of clicks; the first answer is the one that is judged."""
+    time.sleep(_PAUSE_S)
+    for number in range(-1, rounds):
+        started = time.perf_counter()
+        answer = peer.click(prompt)
+        passed_ms = 1000 * (time.perf_counter() - started)
+        if number < 0:
+            took.answers.append(answer)
+            took.first_ms.append(passed_ms)
+            continue
+        took.clicks_ms.append(passed_ms)
+        for stage, seconds in answer.stages.items():
+            took.stages[stage].append(1000 * seconds)

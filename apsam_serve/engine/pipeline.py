@@ -27,8 +27,8 @@ from apsam_serve.prompting.base import Answer
 
 T = TypeVar("T")
 _FEW_PIXELS = 2**20
-"""Packed at once where nobody else could wait for that: the way to a thread and back takes half as
-long as such a mask itself."""
+"""Packed on the event loop while nobody else is there to wait for it: the way to a thread and back
+takes a quarter of the time that a mask of 512 x 512 does."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -290,6 +291,9 @@ async def _serve(server: Server) -> None:
         if opening.done():
             opening.result()
             _log.info("%s", server.announcement)
+            # What is there now stays: looking through all of it again stops the server for 20 ms.
+            gc.collect()
+            gc.freeze()
             await stopping
             _log.info("draining, at most %.0f s", server.config.grace_s)
         opening.cancel()

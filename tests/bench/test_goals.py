@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from bench.goals import GOALS, main
+from bench.goals import GOALS, main, markdown, read
+from bench.measure.card import ROOT
 from bench.measure.document import Document, Figure
 
 
@@ -90,3 +91,9 @@ def test_it_says_what_was_measured_where_and_which_files_it_left_out(
     said = capsys.readouterr()
     assert "- 2 CPU cores (EPYC): a.json" in said.out
     assert "other.json: not apsam-bench/1, left out" in said.err
+
+
+def test_the_readmes_table_is_that_of_the_results() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    shown = readme.partition("<!-- goals -->\n")[2].partition("<!-- /goals -->")[0]
+    assert shown.strip() == markdown(read(sorted((ROOT / "bench/results").glob("*.json"))))

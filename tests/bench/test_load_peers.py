@@ -65,8 +65,8 @@ def test_a_peer_that_answers_otherwise_is_not_compared(theirs: Answer, why: str)
     took = in_turns(peers_of(log, grpc=square(), predictor=theirs), WORKLOAD, rounds=4)
     assert refusal(took["predictor"].answers, took["grpc"].answers) == why
     figures = figures_of(took, preset="tiny")
-    expected = [] if why else ["click_vs_predictor_tiny", "encode_vs_predictor_tiny"]
-    assert [figure.key for figure in figures] == expected
+    expected = [] if why else ["click", "click_after_pause", "encode"]
+    assert [figure.key for figure in figures] == [f"{verb}_vs_predictor_tiny" for verb in expected]
     ours, other, *_ = rows_of(took, reference_of(square()), preset="tiny")
     assert (ours.note, other.note) == ("", why)
 
@@ -77,13 +77,17 @@ def test_everybody_gets_the_same_calls_and_every_call_is_counted() -> None:
     for one in took.values():
         assert len(one.clicks_ms) == len(one.stages["decode_1"]) == 3 * 4
         assert len(one.encodes_ms) == 2 * 3
-        assert len(one.answers) == 3
+        assert len(one.answers) == len(one.first_ms) == 3
     alike = [
         [line.replace(name, "") for line in log if name in line] for name in ("grpc", "predictor")
     ]
     assert alike[0] == alike[1]
-    click, _, encode, _ = rows_of(took, reference_of(square()), preset="tiny")
-    assert (click.group, encode.group) == ("click, tiny, in turns", "encode, tiny, in turns")
+    click, _, first, _, encode, _ = rows_of(took, reference_of(square()), preset="tiny")
+    assert [row.group for row in (click, first, encode)] == [
+        "in turns: click, tiny",
+        "in turns: click after a pause, tiny",
+        "in turns: encode, tiny",
+    ]
     assert click.mask_iou is not None
     assert (click.mask_iou.num, click.mask_iou.minimum) == (3, 1.0)
     assert click.stages.keys() == {"decode_1"}

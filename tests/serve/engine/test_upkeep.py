@@ -14,6 +14,7 @@ from apsam_serve.contract.apg import ApgConfig
 from apsam_serve.contract.manifest import ModelSpec
 from apsam_serve.contract.masks import pack_bits
 from apsam_serve.contract.prompts import Prompt
+from apsam_serve.engine.batcher import Kind
 from apsam_serve.engine.calls import Call
 from tests.serve.engine.gated import GatedRunner, click, create, opened, until
 
@@ -78,6 +79,7 @@ def test_a_model_stays_open_while_its_masks_are_packed(gated: GatedRunner, bag_p
     async def scenario() -> bytes:
         async with opened(gated) as engine:
             source, prompts = await create(engine, bag_png), [Prompt.click(20, 20)]
+            engine.batcher.admit(Kind.CLICK, now_s=0.0)  # with others there, a thread packs
             asked = engine.segment(
                 source, prompts, Call(), strategy="direct", apg=ApgConfig(), pack=slow
             )
@@ -88,6 +90,7 @@ def test_a_model_stays_open_while_its_masks_are_packed(gated: GatedRunner, bag_p
             assert (gated.is_open, closing.done()) == (True, False)
             go_on.set()
             await closing
+            engine.batcher.leave(Kind.CLICK)
             return (await caller).segmentations[0].data
 
     assert asyncio.run(scenario()) != b"freed"

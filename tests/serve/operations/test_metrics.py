@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import urllib.request
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -33,6 +34,7 @@ EXPRESSIONS = [
     for target in panel["targets"]
 ]
 CLICK = pb.Prompt(points=[pb.Point(x=20, y=20)])
+CLICKED = {"method": "Segment", "code": "OK", "reason": ""}
 ADDED_BY_PROMETHEUS = {"instance", "job"}
 Scrape = dict[str, dict[str, set[str]]]
 """Metric -> label -> values."""
@@ -170,6 +172,29 @@ def test_labels_are_bounded_whatever_callers_send(record: Callable[..., CallReco
     found = {"code": "OK", "reason": ""}
     assert counted("apsam_requests_total", {"method": "other", **found}) == 50
     assert counted("apsam_requests_total", {"method": "Session/segment", **found}) == 1
+
+
+def test_every_call_and_batch_is_counted_once_however_scrapes_fall(
+    record: Callable[..., CallRecord],
+) -> None:
+    metrics = Metrics()
+    ended = threading.Event()
+
+    def scrape_all_the_time() -> None:
+        while not ended.is_set():
+            generate_latest(metrics.registry)
+
+    scraper = threading.Thread(target=scrape_all_the_time)
+    scraper.start()
+    for number in range(1, 1001):
+        metrics.finished(record())
+        if number in (1, 33):  # few wait for the next scrape, many are counted at once
+            assert metrics.registry.get_sample_value("apsam_requests_total", CLICKED) == number
+    ended.set()
+    scraper.join()
+    counted = metrics.registry.get_sample_value
+    assert counted("apsam_requests_total", CLICKED) == 1000
+    assert counted("apsam_request_seconds_count", {"method": "Segment"}) == 1000
 
 
 @pytest.mark.parametrize(("switched", "outcome"), [(True, "switched"), (False, "failed")])
