@@ -23,12 +23,10 @@ from apsam_train.models.sam_parts import MaskDecoder, TwoWayTransformer
 
 
 def with_cpu_decoder(model: APSAM) -> APSAM:
-    """The model with the modules of this file in its mask decoder: the same weights."""
+    """The model with `FewTokens` in its mask decoder: the same weights."""
     weights = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     changed = copy.deepcopy(model, weights)
-    decoder = changed.mask_decoder
-    decoder.transformer = FewTokens(decoder.transformer)
-    decoder.output_upscaling = TokenDrawing(decoder)
+    changed.mask_decoder.transformer = FewTokens(changed.mask_decoder.transformer)
     return changed
 
 
@@ -70,41 +68,35 @@ class FewTokens(nn.Module):
         return tokens.view(num_prompts, -1, channels), places.squeeze(1)
 
 
-class TokenDrawing(nn.Module):
+def draw_in_token_order(decoder: MaskDecoder, tokens: Tensor, places: Tensor) -> Tensor:
     """What `prompt_decoder.draw_masks` computes, in the order of tokens: a transposed convolution
     whose kernel is its stride is a product, and pixels come to their places once, in the masks."""
+    first, norm, activation, second, _ = decoder.output_upscaling
+    norm = norm.norm if isinstance(norm, ChannelNorm) else norm
+    num_prompts, num_masks, _ = tokens.shape
+    grid = math.isqrt(places.shape[1])
+    pixels = _spread(first, places)
+    pixels = functional.layer_norm(pixels, norm.weight.shape, norm.weight, norm.bias, norm.eps)
+    pixels = activation(pixels)
+    pixels = activation(_spread(second, pixels)).view(num_prompts, 16 * grid**2, -1)
+    logits: Tensor = _weights(decoder, tokens) @ pixels.transpose(1, 2)
+    # Each time one axis moves, for which ONNX Runtime has a loop of its own.
+    logits = logits.reshape(-1, grid, 2, 8).transpose(1, 2)
+    logits = logits.reshape(-1, 2 * grid, 2, 2).transpose(1, 2)
+    return logits.reshape(num_prompts, num_masks, 4 * grid, 4 * grid)
 
-    def __init__(self, decoder: MaskDecoder) -> None:
-        super().__init__()
-        self.first, norm, self.activation, self.second, _ = decoder.output_upscaling
-        self.norm = norm.norm if isinstance(norm, ChannelNorm) else norm
-        self.mlps = decoder.output_hypernetworks_mlps
 
-    def forward(self, tokens: Tensor, places: Tensor) -> Tensor:
-        """tokens [P, M, C], places [P, G G, C] -> logits [P, M, L, L]."""
-        num_prompts, num_masks, _ = tokens.shape
-        grid = math.isqrt(places.shape[1])
-        norm = self.norm
-        pixels = _spread(self.first, places)
-        pixels = functional.layer_norm(pixels, norm.weight.shape, norm.weight, norm.bias, norm.eps)
-        pixels = self.activation(pixels)
-        pixels = self.activation(_spread(self.second, pixels)).view(num_prompts, 16 * grid**2, -1)
-        logits: Tensor = self._weights(tokens) @ pixels.transpose(1, 2)
-        # Each time one axis moves, for which ONNX Runtime has a loop of its own.
-        logits = logits.reshape(-1, grid, 2, 8).transpose(1, 2)
-        logits = logits.reshape(-1, 2 * grid, 2, 2).transpose(1, 2)
-        return logits.reshape(num_prompts, num_masks, 4 * grid, 4 * grid)
-
-    def _weights(self, tokens: Tensor) -> Tensor:
-        """Of each mask over the pixels' channels, all hypernetworks at once: [P, M, C / 8]."""
-        hidden = tokens.transpose(0, 1)
-        layers = list(zip(*(mlp.layers for mlp in self.mlps), strict=True))
-        for number, layer in enumerate(layers):
-            weight = torch.stack([one.weight.T for one in layer])
-            hidden = hidden @ weight + torch.stack([one.bias for one in layer]).unsqueeze(1)
-            if number < len(layers) - 1:
-                hidden = functional.relu(hidden)
-        return hidden.transpose(0, 1)
+def _weights(decoder: MaskDecoder, tokens: Tensor) -> Tensor:
+    """Of each mask over the pixels' channels, all hypernetworks at once: [P, M, C / 8]."""
+    hidden = tokens.transpose(0, 1)
+    mlps = decoder.output_hypernetworks_mlps
+    layers = list(zip(*(mlp.layers for mlp in mlps), strict=True))
+    for number, layer in enumerate(layers):
+        weight = torch.stack([one.weight.T for one in layer])
+        hidden = hidden @ weight + torch.stack([one.bias for one in layer]).unsqueeze(1)
+        if number < len(layers) - 1:
+            hidden = functional.relu(hidden)
+    return hidden.transpose(0, 1)
 
 
 def _among(attention: Any, query: Tensor, value: Tensor, num_prompts: int) -> Tensor:

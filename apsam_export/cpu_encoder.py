@@ -28,7 +28,8 @@ class CpuEncoder(nn.Module):
         super().__init__()
         encoder, preset = model.image_encoder, model.preset
         self.grid = preset.spec.grid
-        order = order_of(self.grid, preset.window).to(encoder.pos_embed.device)
+        side = preset.window or self.grid  # 0: every block attends to all tokens, as in SAM
+        order = order_of(self.grid, side).to(encoder.pos_embed.device)
         self.to_windows, self.to_grid = Reordered(order), Reordered(order.argsort())
         self.embed = Patches(model) if preset.stem == "patch" else Stem(model)
         self.blocks = nn.ModuleList(

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from apsam_export.cpu_decoder import with_cpu_decoder
+from apsam_export.cpu_decoder import draw_in_token_order, with_cpu_decoder
 from apsam_export.cpu_encoder import CpuEncoder
 from apsam_export.twins import TORCH_TYPES
 from apsam_serve.contract.manifest import ModelSpec, Precision
 from apsam_serve.contract.tensors import DTYPES
 from apsam_train.models import APSAM
+from apsam_train.models.prompt_decoder import Draw, draw_masks
 
 
 class ImageEncoderGraph(nn.Module):
@@ -51,6 +52,7 @@ class PromptDecoderGraph(nn.Module):
     def __init__(self, model: APSAM, precision: Precision) -> None:
         super().__init__()
         self.model = with_cpu_decoder(model) if precision == "fp32" else model
+        self.draw: Draw = draw_in_token_order if precision == "fp32" else draw_masks
         self.precision: Precision = precision
 
     def forward(
@@ -72,6 +74,7 @@ class PromptDecoderGraph(nn.Module):
             point_labels=point_labels,
             mask_input=mask_input.to(dtype),
             has_mask_input=has_mask_input.to(dtype),
+            draw=self.draw,
         )
         return tuple(tensor.float() for tensor in decoded if tensor is not None)
 

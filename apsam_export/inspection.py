@@ -49,7 +49,7 @@ def table(found: Mapping[str, Any]) -> str:
         lines += _rows(_graph_rows(build["graphs"]))
         lines += [f"  compiled: {key} {value}" for key, value in _made(build["compiled"])]
     if found["flops"]:
-        lines += ["", "floating-point operations of one image or click, in 1e9"]
+        lines += ["", "floating-point operations of one image or click, in 1e9; exported: FP32"]
         lines += _rows(_flops_rows(found["flops"]))
     if found["passes"]:
         lines += ["", "rewrites of the graphs, and what each prevents"]

@@ -1,8 +1,9 @@
 """The exact rewrites between the model as published and the graphs: what each is and prevents.
 
 Most are the form in which `apsam_train.models` computes anyway, because one form that trains and
-exports cannot drift apart; `rewritten` adds what only graphs need, `cpu_encoder` what only CPUs
-do. A float64 test holds each to `segment_anything`.
+exports cannot drift apart; `rewritten` adds what only graphs need, `cpu_encoder` and
+`cpu_decoder` what only FP32 graphs do. Tests in float64 hold each to `segment_anything`, directly
+or through the form that training has.
 """
 
 from __future__ import annotations

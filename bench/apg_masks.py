@@ -12,6 +12,7 @@ from apsam_train.synth.generator import generate
 
 SIDE = 128
 OBJECTS = "objects, 1 to 20 %"
+IN_BAGS = "objects of synthetic bags"
 _FINENESS = 4
 
 Logits = NDArray[np.float32]
@@ -27,7 +28,7 @@ def mask_sets(num_masks: int, *, seed: int = 7) -> Mapping[str, list[Logits]]:
     }
     sets["noisy"] = [noisy(logits, (seed, number)) for number, logits in enumerate(sets[OBJECTS])]
     in_bags = objects_of_bags(seed)
-    sets["objects of synthetic bags"] = [next(in_bags) for _ in range(num_masks)]
+    sets[IN_BAGS] = [next(in_bags) for _ in range(num_masks)]
     return sets
 
 

@@ -1,8 +1,9 @@
 """How fast this machine multiplies matrices: `python -m bench.ceiling`.
 
 The shapes are those of ViT-B's and ViT-L's products at 512, by PyTorch and, on the CPU, by ONNX
-Runtime; the fastest pair is the ceiling that encoders are held against. BF16 is measured on GPUs
-only: on CPUs that claim to have it, the instruction may be missing.
+Runtime; the fastest pair is the ceiling that encoders are held against. On a GPU one large square
+product is tried too, and products are queued one behind the other, so that no launch is measured.
+BF16 is measured on GPUs only: on CPUs that claim to have it, the instruction may be missing.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from apsam_serve.contract.cpus import num_cpus
+from bench.gpu_clock import device_ms, in_turns
 from bench.measure.document import Document, Row, publish
-from bench.measure.rounds import interleaved
+from bench.measure.options import positive
 
 TOKENS = 1024
 """Of one image at 512."""
@@ -32,6 +34,8 @@ DTYPES = {
     "cpu": {"fp32": torch.float32},
     "cuda": {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16},
 }
+NUM_RUNS = {"cpu": 1, "cuda": 50}
+"""Products between one look at the clock and the next."""
 Run = Callable[[], object]
 
 
@@ -66,11 +70,13 @@ SHAPES = {
     )
     for device, batches in BATCHES.items()
 }
+SHAPES["cuda"] += (Shape(rows=8192, inputs=8192, outputs=8192),)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ceiling:
-    """The fastest product. gflop_per_s: by its median; run: once again; rows: all tried."""
+    """The fastest product. gflop_per_s: by its median; run: once again, on a GPU without waiting
+    for it; rows: all tried."""
 
     library: str
     shape: Shape
@@ -87,13 +93,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", choices=sorted(DTYPES), default="cpu")
     parser.add_argument("--dtype", choices=sorted(DTYPES["cuda"]), default="fp32")
-    parser.add_argument("--threads", type=int, default=num_cpus(), help="(%(default)s)")
-    parser.add_argument("--rounds", type=int, default=10, help="of every shape (%(default)s)")
+    parser.add_argument("--threads", type=positive, default=num_cpus(), help="(%(default)s)")
+    parser.add_argument("--rounds", type=positive, default=10, help="of every shape (%(default)s)")
     parser.add_argument("--json", type=Path, help="write the document here too")
     options = parser.parse_args(argv)
     if options.dtype not in DTYPES[options.device]:
         known = ", ".join(DTYPES[options.device])
         parser.error(f"--dtype {options.dtype}: on {options.device} choose one of {known}")
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.error(f"--device cuda: torch {torch.__version__} finds no NVIDIA GPU; use another")
     found = measure(options.device, options.dtype, options.threads, rounds=options.rounds)
     settings = {name: value for name, value in vars(options).items() if name != "json"}
     document = Document(benchmark="ceiling", settings=settings, rows=found.rows)
@@ -116,14 +124,17 @@ def measure(
         for library, open_product in _libraries(device, dtype, threads or num_cpus()).items()
         for shape in shapes or SHAPES[device]
     }
-    named = {f"{library} {shape}": run for (library, shape), run in cases.items()}
-    found = interleaved(named, rounds=rounds)
+    timed = {
+        f"{library} {shape}": partial(device_ms, run, device=device, num_runs=NUM_RUNS[device])
+        for (library, shape), run in cases.items()
+    }
+    found, _ = in_turns(timed, rounds=rounds)
     rows = {
         (library, shape): Row(
             name=str(shape),
             group=f"{library}, {dtype} on {device}",
             samples=found[f"{library} {shape}"],
-            figures={"gflop_per_s": _rate(shape, found[f"{library} {shape}"])},
+            figures={"gflop_per_s": rate(shape.flop, found[f"{library} {shape}"])},
         )
         for library, shape in cases
     }
@@ -153,8 +164,6 @@ def _with_torch(shape: Shape, *, device: str, dtype: torch.dtype) -> Run:
 
     def run() -> None:
         torch.mm(left, right.t(), out=out)
-        if device == "cuda":
-            torch.cuda.synchronize()
 
     return run
 
@@ -188,8 +197,9 @@ def _with_onnxruntime(shape: Shape, *, threads: int) -> Run:
     return partial(session.run_with_iobinding, binding)
 
 
-def _rate(shape: Shape, samples_ms: Sequence[float]) -> float:
-    return shape.flop / statistics.median(samples_ms) / 1e6
+def rate(flop: float, samples_ms: Sequence[float]) -> float:
+    """GFLOP/s by the median."""
+    return flop / statistics.median(samples_ms) / 1e6
 
 
 if __name__ == "__main__":

@@ -20,8 +20,10 @@ import numpy as np
 from apsam_serve.client import Client
 from apsam_serve.contract.masks import mask_iou
 from apsam_serve.local import open_bundle
+from bench.measure.distribution import typical
 from bench.measure.document import Document, Figure, MaskIou, Row, publish
-from bench.measure.serving import ServedBundle, bundle_or_tiny
+from bench.measure.options import guarded, model_at, positive
+from bench.measure.serving import ServedBundle
 from bench.measure.workload import synthetic
 from bench.start_steps import Step, import_ms, steps
 
@@ -36,31 +38,35 @@ class Start:
     iou: float
 
 
+@guarded
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--bundle", type=Path, help="default: that of the tiny preset")
-    parser.add_argument("--rounds", type=int, default=10, help="starts (%(default)s)")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("serve", nargs="*", help="options of apsam-serve, after --")
+    add = parser.add_argument
+    add("--bundle", type=Path, default=Path("tiny"), help="or a preset (%(default)s)")
+    add("--rounds", type=positive, default=10, help="starts (%(default)s)")
+    add("--json", type=Path)
+    add("serve", nargs="*", help="options of apsam-serve, after --")
     options = parser.parse_args(argv)
-    bundle = bundle_or_tiny(options.bundle)
-    found = starts(bundle, options.serve, rounds=options.rounds)
-    taken = [steps(bundle) for _ in range(options.rounds)]
+    model = model_at(options.bundle)
+    found = starts(model.bundle, options.serve, rounds=options.rounds)
+    taken = [steps(model.bundle) for _ in range(options.rounds)]
     rows = [*_start_rows(found), *_step_rows(taken), _import_row()]
     serving_s = [one.serving_s for one in found]
+    median = typical(serving_s)
     figure = Figure(
-        key="cold_start_s",
-        value=float(np.median(serving_s)),
-        low=min(serving_s),
-        high=max(serving_s),
-        detail=f"median, least and most of {len(found)} starts, files in the cache",
+        key=f"cold_start_s_{model.preset}",
+        value=median.value,
+        low=median.low,
+        high=median.high,
+        detail=f"median of {len(found)} starts, {min(serving_s):.2f} to {max(serving_s):.2f} s, "
+        "files in the cache",
     )
     document = Document(
         benchmark="cold_start",
-        settings={"bundle": bundle, "rounds": options.rounds, "serve": options.serve},
+        settings={**vars(model), "rounds": options.rounds, "serve": options.serve},
         rows=rows,
         figures=[figure],
     )

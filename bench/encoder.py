@@ -2,15 +2,14 @@
 
 In turns, with the same number of threads: the original model in eager PyTorch, our rewrites of it
 in eager PyTorch, and the bundle's graphs as the service runs them, each with its largest
-difference from the original. Operations per second are of each one's own operations; the ceiling
-is a matrix product of this machine, measured in the same rounds. Apart from that, encoding as the
-service does it, Energy-Aware Encoder included. On the CPU.
+difference from the original. Operations per second are of each one's own operations, as PyTorch
+counts them; the ceiling is a matrix product of this machine, measured in the same rounds. Apart
+from that, encoding as the service does it, Energy-Aware Encoder included. On the CPU.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from apsam_export.flops import count
 from apsam_export.gate.samples import sample
@@ -30,10 +30,12 @@ from apsam_serve.contract.manifest import REFERENCE_BUILD, Bundle, Precision, op
 from apsam_serve.contract.preprocess import letterbox
 from apsam_serve.runtime import sessions
 from apsam_train.checkpoint import load_checkpoint
-from apsam_train.models import APSAM
-from bench.ceiling import Ceiling, measure
+from apsam_train.models import APSAM, Preset, build
+from apsam_train.models.build import preset as load_preset
+from bench.ceiling import Ceiling, measure, rate
 from bench.measure.distribution import ratio
 from bench.measure.document import Document, Figure, Row, publish
+from bench.measure.options import guarded, positive, positives
 from bench.measure.rounds import interleaved
 from bench.models import bundle_of
 from bench.peers.sam_shape import AdaptedEncoder
@@ -51,37 +53,41 @@ Images = NDArray[np.uint8]
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One way to encode. run: images -> embedding; flop: of one image, 0 for not counted."""
+    """One way to encode. run: images -> embedding; flop: of all of them."""
 
     run: Callable[[], NDArray[Any]]
-    flop: float = 0.0
+    flop: float
 
 
+@guarded
 def main(argv: Sequence[str] | None = None) -> int:
-    """0."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--presets", default="tiny,vit_b", help="comma separated (%(default)s)")
-    parser.add_argument(
-        "--batches", default="1", help="images at once, such as 1,2,4 (%(default)s)"
+    """0; 1 for an unknown preset, or where an export fails."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--threads", type=int, default=num_cpus(), help="(%(default)s)")
-    parser.add_argument("--rounds", type=int, default=7, help="of every case (%(default)s)")
-    parser.add_argument("--json", type=Path, help="write the document here too")
+    add = parser.add_argument
+    add("--presets", default="tiny,vit_b", help="comma separated (%(default)s)")
+    add("--batches", type=positives, default="1", help="at once, such as 1,2,4 (%(default)s)")
+    add("--threads", type=positive, default=num_cpus(), help="(%(default)s)")
+    add("--rounds", type=positive, default=7, help="of every case (%(default)s)")
+    add("--json", type=Path, help="write the document here too")
     options = parser.parse_args(argv)
+    presets = [load_preset(name).name for name in options.presets.split(",")]
     torch.set_num_threads(options.threads)
     ceiling = measure("cpu", "fp32", options.threads, rounds=options.rounds)
-    rows, figures = [], []
-    for preset in options.presets.split(","):
+    rows, figures, weights = [], [], {}
+    for preset in presets:
         files = bundle_of(preset)
+        weights[preset] = files.note
         model, bundle = load_checkpoint(files.checkpoint)[0], open_bundle(files.bundle)
-        for batch in map(int, options.batches.split(",")):
+        for batch in options.batches:
             found = encode(model, bundle, ceiling, batch=batch, options=options)
             rows += found
             if batch == 1:
                 figures += figures_of(found, preset)
-        rows += whole(model, bundle, options=options)
+        rows += whole(model, bundle, ceiling.gflop_per_s, options=options)
     settings = {name: value for name, value in vars(options).items() if name != "json"}
-    settings["ceiling"] = str(ceiling)
+    settings |= {"ceiling": str(ceiling), "weights": weights}
     document = Document(benchmark="encoder", settings=settings, rows=rows, figures=figures)
     publish(document, json_path=options.json)
     return 0
@@ -110,7 +116,7 @@ def encode(
             group=group,
             samples=found[name],
             figures={
-                **_speed(batch * case.flop, found[name], fastest),
+                **_speed(case.flop, found[name], fastest),
                 "max_difference": differences[name],
             },
         )
@@ -122,21 +128,40 @@ def encode(
 
 def encoders(model: APSAM, bundle: Bundle, images: Images, *, threads: int) -> dict[str, Case]:
     """The ways, by name."""
-    flops, batch = count(model.preset)["image_encoder"], torch.from_numpy(images)
-    original = AdaptedEncoder(model).eval()
+    eager, flop = written(model, torch.from_numpy(images)), eager_flop(model.preset)
     cases = {
-        ORIGINAL: Case(
-            run=partial(_eager, lambda: original(model.normalise(batch))), flop=flops.published
-        ),
-        NARROW: Case(run=partial(_eager, lambda: model.encode_image(batch, fused=False))),
-        FUSED: Case(run=partial(_eager, lambda: model.encode_image(batch, fused=True))),
+        name: Case(run=partial(_eager, run), flop=len(images) * flop[name])
+        for name, run in eager.items()
     }
-    for name, build in bundle.manifest.builds.items():
-        if build.form == "onnx" and build.precision in _ON_CPU:
+    for name, one in bundle.manifest.builds.items():
+        if one.form == "onnx" and one.precision in _ON_CPU:
             run = _graph(bundle, name, "image_encoder", threads=threads)
-            flop = flops.exported if build.precision == "fp32" else 0.0
-            cases[ours(name)] = Case(run=partial(run, images), flop=flop)
+            flops = count(model.preset, precision=one.precision)["image_encoder"]
+            cases[ours(name)] = Case(run=partial(run, images), flop=len(images) * flops.exported)
     return cases
+
+
+def written(model: APSAM, images: Tensor) -> dict[str, Callable[[], Tensor]]:
+    """What runs in eager PyTorch, by name; images: uint8 [B, S, S, 3]."""
+    original = AdaptedEncoder(model).eval()
+    return {
+        ORIGINAL: lambda: original(model.normalise(images)),
+        NARROW: lambda: model.encode_image(images, fused=False),
+        FUSED: lambda: model.encode_image(images, fused=True),
+    }
+
+
+def eager_flop(preset: Preset) -> dict[str, float]:
+    """Operations of each for one image. Counted on tensors without memory: of attention on a CPU,
+    PyTorch's counter misses what runs in one kernel."""
+    flop = {}
+    with torch.device("meta"):
+        image = torch.empty(1, preset.side, preset.side, 3, dtype=torch.uint8)
+        for name, run in written(build(preset).eval(), image).items():
+            with FlopCounterMode(display=False) as counter, torch.inference_mode():
+                run()
+            flop[name] = float(counter.get_total_flops())
+    return flop
 
 
 def ours(build: str) -> str:
@@ -144,7 +169,9 @@ def ours(build: str) -> str:
     return f"APSAM, ONNX Runtime, {build}"
 
 
-def whole(model: APSAM, bundle: Bundle, *, options: argparse.Namespace) -> list[Row]:
+def whole(
+    model: APSAM, bundle: Bundle, ceiling_gflop_per_s: float, *, options: argparse.Namespace
+) -> list[Row]:
     """Encoding with the Energy-Aware Encoder, one image: the original with ours in eager PyTorch,
     and the bundle's graphs."""
     images = pictures(model.preset.side, 1)
@@ -163,7 +190,21 @@ def whole(model: APSAM, bundle: Bundle, *, options: argparse.Namespace) -> list[
     }
     found = interleaved(cases, rounds=options.rounds, warm_up=1)
     group = f"whole encode with the Energy-Aware Encoder, {model.preset.name}, batch 1"
-    return [Row(name=name, group=group, samples=found[name]) for name in cases]
+    flops = count(model.preset)
+    encoder, energy = flops["image_encoder"], flops["energy_encoder"]
+    flop = {
+        ORIGINAL: encoder.published + energy.published,
+        ours(REFERENCE_BUILD): encoder.exported + energy.exported,
+    }
+    return [
+        Row(
+            name=name,
+            group=group,
+            samples=found[name],
+            figures=_speed(flop[name], found[name], ceiling_gflop_per_s),
+        )
+        for name in cases
+    ]
 
 
 def figures_of(rows: Sequence[Row], preset: str) -> list[Figure]:
@@ -210,14 +251,7 @@ def difference(found: NDArray[Any], want: NDArray[Any]) -> float:
     return float(apart)
 
 
-def rate(flop: float, samples_ms: Sequence[float]) -> float:
-    """GFLOP/s by the median."""
-    return flop / statistics.median(samples_ms) / 1e6
-
-
 def _speed(flop: float, samples_ms: Sequence[float], ceiling: float) -> dict[str, float]:
-    if not flop:
-        return {}
     reached = rate(flop, samples_ms)
     return {"gflop": flop / 1e9, "gflop_per_s": reached, "share_of_ceiling": reached / ceiling}
 

@@ -22,18 +22,21 @@ if not __package__:  # run as a file: Python looks for modules in bench/, and mu
 
 from apsam_serve.contract.cpus import num_cpus
 from apsam_serve.contract.manifest import Bundle, open_bundle
-from apsam_serve.errors import ApsamError
 from bench.load_accuracy import Reference, reference
 from bench.load_grpc import Load, Loop, load
 from bench.load_rows import NETWORK_NOTE, row_of
 from bench.measure import compare, page, slo
 from bench.measure.document import Document, Figure, Row, publish
+from bench.measure.options import guarded
 from bench.measure.serving import ServedBundle
 from bench.measure.workload import Workload, of_folder, synthetic
+from bench.peers import ON_CPU, ON_GPU, open_peers
 
 _CLICKS = 200
 """Where neither --seconds nor --clicks is given."""
 _NAME = "APSAM through gRPC"
+_START_S = 600.0
+"""The first start on a GPU compiles for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +48,9 @@ class Server:
     rss_bytes: Callable[[], int] | None = None
 
 
+@guarded
 def main(argv: Sequence[str] | None = None) -> int:
-    """0; 1 where an --slo is violated or the server does not start; 2 for a wrong command line."""
+    """0; 1 where an --slo is violated or what is measured fails; 2 for a wrong command line."""
     parser = _parser()
     options = parser.parse_args(argv)
     try:
@@ -56,27 +60,23 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         slos = [slo.parse(text) for text in options.slo]
         _check(options)
+        workload = of_folder(options.images) if options.images else synthetic()
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    try:
-        _find_model(options)
-        document = measure(options)
-    except (ApsamError, RuntimeError) as error:
-        print(f"latency: error: {error}", file=sys.stderr)
-        return 1
-    if options.html is not None:
-        page.write(document, options.html)
+    weights = _find_model(options)
+    document = measure(options, workload, weights=weights)
     violations = slo.check(slos, document)
     for violation in violations:
         print(f"violated: {violation}", file=sys.stderr)
     publish(document, json_path=options.json)
+    if options.html is not None:
+        page.write(document, options.html)
     return 1 if violations else 0
 
 
-def measure(options: argparse.Namespace) -> Document:
+def measure(options: argparse.Namespace, workload: Workload, *, weights: str) -> Document:
     """Everything the options ask for. Raises ApsamError, or RuntimeError where a server fails."""
     bundle = open_bundle(options.bundle)
-    workload = of_folder(options.images) if options.images else synthetic()
     loop = Loop(
         stations=options.stations,
         concurrency=options.concurrency,
@@ -111,6 +111,8 @@ def measure(options: argparse.Namespace) -> Document:
             **settings,
             "preset": bundle.manifest.model.preset,
             "digest": bundle.digest,
+            "weights": weights,
+            "server_threads": "not known" if options.server else options.threads,
             "num_images": len(workload.images),
             "num_distinct_clicks": len(workload.clicks),
         },
@@ -126,7 +128,8 @@ def _server(options: argparse.Namespace) -> Iterator[Server]:
         yield Server(address=options.server)
         return
     threads = ("--threads", str(options.threads))
-    with ServedBundle(options.bundle, *threads, *options.options) as served:
+    words = (*threads, *options.options)
+    with ServedBundle(options.bundle, *words, start_timeout_s=_START_S) as served:
         yield Server(address=served.address, cpu_s=served.cpu_s, rss_bytes=served.rss_bytes)
 
 
@@ -157,13 +160,9 @@ def _rows(
 def _peers(
     options: argparse.Namespace, address: str, workload: Workload, truth: Reference, bundle: Bundle
 ) -> tuple[list[Row], list[Figure]]:
-    import torch  # where it is asked for, as segment_anything is
+    from bench import load_peers  # torch and segment_anything, where they are asked for
 
-    from bench import load_peers
-    from bench.peers import ON_CPU, ON_GPU, open_peers
-
-    usual = ("in_process", *ON_CPU, *(ON_GPU if torch.cuda.is_available() else ()))
-    names = (load_peers.OURS, *(options.peer or usual))
+    names = (load_peers.OURS, *(options.peer or _beside(options)))
     preset = bundle.manifest.model.preset
     with open_peers(
         names,
@@ -175,19 +174,34 @@ def _peers(
         took = load_peers.in_turns(peers, workload, rounds=options.rounds)
         rows = load_peers.rows_of(took, truth, preset=preset)
         rows += load_peers.left_out(peers.left_out, preset=preset)
-        return rows, load_peers.figures_of(took, preset=preset)
+        return rows, load_peers.figures_of(took, preset=preset, rounds=options.rounds)
 
 
-def _find_model(options: argparse.Namespace) -> None:
-    """Put files in the place of a preset's name. Raises ApsamError."""
+def _find_model(options: argparse.Namespace) -> str:
+    """Put files in the place of a preset's name, and on a GPU its half-precision build; what the
+    weights are. Raises ApsamError, or CalledProcessError where the export fails."""
     if options.bundle.exists():
-        return
-    from bench.models import bundle_of  # torch, where it is asked for
+        return "those of the bundle that was given"
+    from bench.models import FP16, bundle_of, for_this_gpu  # torch, where it is asked for
 
-    files = bundle_of(str(options.bundle))
+    on_gpu = _on_gpu(options)
+    files = bundle_of(str(options.bundle), options=for_this_gpu() if on_gpu else ())
+    if on_gpu and not {"--build", "--backend"} & set(options.options):
+        options.options += ["--build", FP16]
     options.bundle = files.bundle
     options.checkpoint = options.checkpoint or files.checkpoint
     print(f"{files.bundle}: {files.note}", file=sys.stderr)
+    return files.note
+
+
+def _on_gpu(options: argparse.Namespace) -> bool:
+    """Whether the server that is started computes on one."""
+    return any(word in ("cuda", "--device=cuda") for word in options.options)
+
+
+def _beside(options: argparse.Namespace) -> tuple[str, ...]:
+    """The peers that compute where the server does; others would compare devices."""
+    return ON_GPU if _on_gpu(options) else ("in_process", *ON_CPU)
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -196,12 +210,27 @@ def _check(options: argparse.Namespace) -> None:
         raise ValueError("no --bundle; give a folder of apsam-export, a preset, or --compare")
     if options.peers and options.checkpoint is None and options.bundle.exists():
         raise ValueError("--peers without --checkpoint; give the one the bundle was exported from")
+    if options.peer and not options.peers:
+        raise ValueError(f"--peer {' '.join(options.peer)} without --peers; give both")
+    if options.server and options.options:
+        raise ValueError(
+            f"{' '.join(options.options)} beside --server: nothing is started that could take them;"
+            " give one of the two"
+        )
+    choice = (*ON_CPU, *ON_GPU, "in_process") if options.server else _beside(options)
+    for name in options.peer or ():
+        if name not in choice:
+            raise ValueError(
+                f"--peer {name!r}: choose of {', '.join(choice)}, which compute where the server "
+                "does"
+            )
     if options.rate is not None and options.concurrency != 1:
         raise ValueError(
             f"--rate {options.rate} and --concurrency {options.concurrency}: calls that come at "
             "a rate do not wait for each other; give one of the two"
         )
-    for name in ("rate", "concurrency", "stations", "seconds", "clicks", "encodes", "rounds"):
+    numbers = ("rate", "concurrency", "stations", "seconds", "clicks", "encodes", "rounds")
+    for name in (*numbers, "threads"):
         value = getattr(options, name)
         if value is not None and value <= 0:
             raise ValueError(f"--{name} is {value}; give a number above 0")
@@ -226,7 +255,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--images", type=Path, metavar="FOLDER", help="images to click on; else synthetic bags")
     add("--threads", type=int, default=num_cpus(), help="CPU threads per library (%(default)s)")
     add("--peers", action="store_true", help="what people use today, in turns with ours")
-    add("--peer", nargs="+", help="which of bench.peers (those for this machine)")
+    add("--peer", nargs="+", help="which of bench.peers (those of the server's device)")
     add("--rounds", type=int, default=5, help="of every click by every peer (%(default)s)")
     add("--slo", nargs="+", action="extend", default=[], help="like p99=50ms: exit code 1 if not")
     add("--json", type=Path, help="write the document to this file too")

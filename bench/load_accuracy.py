@@ -6,18 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from apsam_serve.contract.manifest import REFERENCE_BUILD
-from apsam_serve.contract.masks import mask_iou
+from apsam_serve.contract.masks import Mask, mask_iou
 from apsam_serve.contract.segmenter import EncodedImage, Segmenter
 from apsam_serve.local import open_bundle
 from apsam_serve.runtime.base import RunnerOptions
 from bench.measure.document import MaskIou
 from bench.measure.workload import Workload
-
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -10,19 +10,18 @@ from types import TracebackType
 from typing import Any
 
 import grpc
-import numpy as np
-from numpy.typing import NDArray
 
 from apsam_serve.client.channels import options
 from apsam_serve.client.flows import segmentations
 from apsam_serve.client.requests import FASTEST, segment_request
+from apsam_serve.contract.masks import Mask
+from apsam_serve.errors import ApsamError
 from apsam_serve.service import convert
 from apsam_serve.v1 import segmentation_pb2 as pb
 from apsam_serve.v1 import segmentation_pb2_grpc as pb_grpc
 from bench.measure.loops import Reply, Send, Shot, closed_loop, open_loop
 from bench.measure.workload import Workload
 
-Mask = NDArray[np.bool_]
 _MESSAGE_BYTES = 64 * 2**20
 _TIMEOUT_S = 60.0
 _CONNECT_S = 10.0
@@ -114,9 +113,13 @@ class Stations:
             await channel.close()
 
     async def digest(self) -> str:
-        """Of the model that new images are encoded with."""
-        info = await self._stubs[0].GetServerInfo(pb.GetServerInfoRequest(), timeout=_TIMEOUT_S)
-        return str(info.models[0].digest)
+        """Of the model that new images are encoded with, "" without any. Raises RuntimeError where
+        the server does not say."""
+        try:
+            info = await self._stubs[0].GetServerInfo(pb.GetServerInfoRequest(), timeout=_TIMEOUT_S)
+        except grpc.aio.AioRpcError as error:
+            raise self._refused("does not say what it serves", error) from error
+        return str(info.models[0].digest) if info.models else ""
 
     async def hold(self) -> None:
         """Have the server hold every image of the workload. Raises RuntimeError where it will
@@ -126,10 +129,7 @@ class Stations:
             try:
                 reply = await self._stubs[0].CreateEmbedding(request, timeout=_TIMEOUT_S)
             except grpc.aio.AioRpcError as error:
-                raise RuntimeError(
-                    f"{self._address} does not hold image {len(self._handles)}: "
-                    f"{error.code().name}, {error.details()}"
-                ) from error
+                raise self._refused(f"does not hold image {len(self._handles)}", error) from error
             self._handles.append(reply.embedding.handle)
 
     async def release(self) -> None:
@@ -153,7 +153,10 @@ class Stations:
             reply = await self._stubs[station].Segment(request, timeout=_TIMEOUT_S)
         except grpc.aio.AioRpcError as error:
             return Reply(error=error.code().name)
-        (answer,) = segmentations(reply, request.handle)
+        try:
+            (answer,) = segmentations(reply, request.handle)
+        except ApsamError as error:  # a mask that is damaged
+            return Reply(error=error.reason)
         self._seen[place].setdefault(reply.segmentations[0].mask.data, answer.mask)
         return Reply(stages=answer.timings_s)
 
@@ -171,6 +174,9 @@ class Stations:
     def answers(self) -> dict[int, list[Mask]]:
         """The distinct masks of every click that was answered."""
         return {place: list(masks.values()) for place, masks in self._seen.items()}
+
+    def _refused(self, what: str, error: grpc.aio.AioRpcError) -> RuntimeError:
+        return RuntimeError(f"{self._address} {what}: {error.code().name}, {error.details()}")
 
 
 async def load(
@@ -192,8 +198,8 @@ async def load(
     async with Stations(address, workload, num=loop.stations) as stations:
         if digest and (found := await stations.digest()) != digest:
             raise RuntimeError(
-                f"{address} serves model {found[:12]}, the bundle is {digest[:12]}; give --bundle "
-                "the one that is served"
+                f"{address} serves model {found[:12] or 'none'}, the bundle is {digest[:12]}; give "
+                "--bundle the one that is served"
             )
         await stations.hold()
         slowly = Loop(stations=loop.stations, num_calls=warm_up)

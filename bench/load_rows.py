@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from bench.measure.document import MaskIou, Row
 from bench.measure.loops import Shot
 
 NETWORK = "network"
+"""What the service's stages leave of the caller's time; in process, that of the calls."""
 SENDER = "sender"
 NETWORK_NOTE = (
-    "stage network: what the client saw less the service's own stages, so the wire, gRPC and "
+    f"stage {NETWORK}: what the client saw less the service's own stages, so the wire, gRPC and "
     "protobuf on both sides, the service's hand-overs between threads, and unpacking the mask"
 )
 
@@ -49,16 +48,21 @@ def row_of(
     )
 
 
+def with_network(stages: Mapping[str, float], passed: float) -> dict[str, float]:
+    """Stages of a call that took `passed`, in the same unit, and the rest."""
+    return {**stages, NETWORK: passed - sum(stages.values())}
+
+
+def by_stage(calls: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
+    """Stages of each call -> values of each stage that any call spent time in."""
+    names = dict.fromkeys(name for stages in calls for name, spent in stages.items() if spent)
+    return {name: [stages.get(name, 0.0) for stages in calls] for name in names}
+
+
 def stages_of(shots: Sequence[Shot], *, with_sender: bool = False) -> dict[str, list[float]]:
-    """ms of every stage that ran in any call, then `network`, the rest of each call; with_sender:
-    how long after its intended time each was sent, so that stages add up to latencies."""
-    names = list(dict.fromkeys(name for shot in shots for name in shot.stages))
-    found = {name: [1000 * shot.stages.get(name, 0.0) for shot in shots] for name in names}
-    found = {name: values for name, values in found.items() if np.any(values)}
-    if shots:
-        found[NETWORK] = [
-            1000 * (shot.latency_s - shot.late_s - sum(shot.stages.values())) for shot in shots
-        ]
-        if with_sender:
-            found[SENDER] = [1000 * shot.late_s for shot in shots]
-    return found
+    """ms of every stage that took time in any call, the last of them `NETWORK`; with_sender: how
+    long after its intended time each was sent, so that stages add up to latencies."""
+    calls = [with_network(shot.stages, shot.latency_s - shot.late_s) for shot in shots]
+    if with_sender:
+        calls = [{**one, SENDER: shot.late_s} for one, shot in zip(calls, shots, strict=True)]
+    return {name: [1000 * one for one in spent_s] for name, spent_s in by_stage(calls).items()}

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from apsam_serve.client import Client, file_bytes
 from apsam_serve.contract.prompts import Prompt
 from bench.measure.document import Document, Figure, Row, publish
-from bench.measure.serving import ServedBundle, bundle_or_tiny
+from bench.measure.options import guarded, model_at, positive
+from bench.measure.serving import ServedBundle
 from bench.measure.workload import Workload, synthetic
 from bench.start_steps import Step, steps
 
@@ -63,22 +64,24 @@ class Found:
         return (after.resident - before.resident) / self.num_held
 
 
+@guarded
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--bundle", type=Path, help="default: that of the tiny preset")
-    parser.add_argument("--clicks", type=int, default=1000, help="(%(default)s)")
-    parser.add_argument("--encodes", type=int, default=50, help="(%(default)s)")
-    parser.add_argument("--held", type=int, default=100, help="images (%(default)s)")
-    parser.add_argument("--large-side", type=int, default=4896, help="pixels (%(default)s)")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("serve", nargs="*", help="options of apsam-serve, after --")
+    add = parser.add_argument
+    add("--bundle", type=Path, default=Path("tiny"), help="or a preset (%(default)s)")
+    add("--clicks", type=positive, default=1000, help="(%(default)s)")
+    add("--encodes", type=positive, default=50, help="(%(default)s)")
+    add("--held", type=positive, default=100, help="images (%(default)s)")
+    add("--large-side", type=positive, default=4896, help="pixels (%(default)s)")
+    add("--json", type=Path)
+    add("serve", nargs="*", help="options of apsam-serve, after --")
     options = parser.parse_args(argv)
-    bundle = bundle_or_tiny(options.bundle)
+    model = model_at(options.bundle)
     found = observe(
-        bundle,
+        model.bundle,
         options.serve,
         num_clicks=options.clicks,
         num_encodes=options.encodes,
@@ -88,9 +91,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = {key: value for key, value in vars(options).items() if key != "json"}
     document = Document(
         benchmark="memory",
-        settings={**settings, "bundle": bundle},
-        rows=[*_state_rows(found), *_step_rows(steps(bundle))],
-        figures=[_figure(found)],
+        settings={**settings, **vars(model)},
+        rows=[*_state_rows(found), *_step_rows(steps(model.bundle))],
+        figures=[_figure(found, model.preset)],
     )
     publish(document, json_path=options.json)
     return 1 if found.unwanted else 0
@@ -197,14 +200,14 @@ def _step_rows(taken: Sequence[Step]) -> list[Row]:
     ]
 
 
-def _figure(found: Found) -> Figure:
+def _figure(found: Found, preset: str) -> Figure:
     highest = max(found.steady, key=lambda state: state.resident)
     torch = ", ".join(found.unwanted) or "no torch"
     large = found.states[-1]
     return Figure(
-        key="resident_mb",
+        key=f"resident_mb_{preset}",
         value=highest.resident / _MB,
-        detail=f"{highest.name}; {torch} in the process; "
+        detail=f"of one run, {highest.name}; {torch} in the process; "
         f"peak {large.peak / _MB:.0f} MB with the large image",
     )
 

@@ -18,7 +18,9 @@ import torch
 import apsam_export
 import apsam_train.models
 from apsam_serve.contract.manifest import open_bundle
-from apsam_serve.errors import BundleError
+from apsam_serve.errors import BackendUnavailableError, BundleError
+from apsam_serve.ops.cuda import describe_gpu, load_cuda
+from apsam_serve.ops.plans import load_library
 from apsam_train.checkpoint import Card, load_checkpoint, save_checkpoint
 from apsam_train.models import build
 from apsam_train.models.build import preset
@@ -31,6 +33,9 @@ TRAINED = {"tiny": Path("out/demo/run/model.safetensors")}
 
 OBJECT_SHARE = 0.04
 """Of an image's area, that an object of a bag covers."""
+RANDOM = f"random weights, adaptive points on {OBJECT_SHARE:.0%} of an image"
+FP16 = "fp16"
+"""The build that `for_this_gpu` adds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,14 +52,14 @@ def bundle_of(name: str, *, options: Sequence[str] = (), kept: Path = KEPT) -> M
     random ones. What an earlier call made is taken again while weights and exporter are the same.
 
     options: more of them for apsam-export; kept: the folder of all that is made. Raises ConfigError
-    for an unknown preset.
+    for an unknown preset, or CalledProcessError.
     """
     trained = TRAINED.get(preset(name).name)
     with _alone(kept / f"{name}.lock"):
         if trained is not None and trained.exists():
             checkpoint, note = trained, f"trained weights of {trained}"
         else:
-            checkpoint, note = kept / name / "random.safetensors", "random weights"
+            checkpoint, note = kept / name / "random.safetensors", RANDOM
             if not checkpoint.exists():
                 fresh = random_checkpoint(name, checkpoint.with_suffix(".fresh"))
                 with_small_cores(fresh, checkpoint)
@@ -63,8 +68,25 @@ def bundle_of(name: str, *, options: Sequence[str] = (), kept: Path = KEPT) -> M
         bundle = kept / f"{name}-{_digest(options, checkpoint, *_sources())}"
         if not _readable(bundle):
             shutil.rmtree(bundle, ignore_errors=True)
+            print(
+                f"{name} is exported to {bundle}, {note}; a large model takes minutes, once",
+                file=sys.stderr,
+                flush=True,
+            )
             export_bundle(checkpoint, bundle, *options)
     return ModelFiles(checkpoint=checkpoint, bundle=bundle, note=note)
+
+
+def for_this_gpu() -> tuple[str, ...]:
+    """Options of apsam-export: half precision, kernels for this GPU, and plans where TensorRT is
+    installed. Raises BackendUnavailableError without a GPU."""
+    capability = describe_gpu(load_cuda())["compute_capability"]
+    kernels = ("--precision", FP16, "--kernels", "sm_" + capability.replace(".", ""))
+    try:
+        load_library("tensorrt")
+    except BackendUnavailableError:
+        return kernels
+    return (*kernels, "--trt")
 
 
 def random_checkpoint(name: str, path: Path) -> Path:

@@ -99,10 +99,13 @@ def _started_s() -> float:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Take the steps and print them."""
-    (bundle,) = sys.argv[1:] if argv is None else argv
+    """Take the steps and print them; 2 where not one folder is given."""
+    words = sys.argv[1:] if argv is None else argv
+    if len(words) != 1:
+        print(f"start_steps: {len(words)} folders given, expected one bundle", file=sys.stderr)
+        return 2
     before_s, found = _started_s(), []
-    for name in _walk(Path(bundle)):
+    for name in _walk(Path(words[0])):
         now_s = time.clock_gettime(time.CLOCK_BOOTTIME)
         found.append((name, now_s - before_s, _resident_bytes()))
         before_s = time.clock_gettime(time.CLOCK_BOOTTIME)

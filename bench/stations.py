@@ -36,9 +36,10 @@ from apsam_serve.contract.prompts import Prompt
 from apsam_serve.local import open_bundle
 from apsam_serve.service.convert import mask_from
 from apsam_serve.v1 import segmentation_pb2 as pb
-from bench.measure.distribution import ratio
+from bench.measure.distribution import ratio, typical
 from bench.measure.document import Document, Figure, MaskIou, Row, publish
-from bench.measure.serving import ServedBundle, bundle_or_tiny
+from bench.measure.options import above_zero, guarded, model_at, positive, positives
+from bench.measure.serving import ServedBundle
 from bench.measure.workload import Workload, synthetic
 from bench.stations_generator import Heard, click
 
@@ -81,40 +82,41 @@ class Run:
         return float(min(counts) / np.mean(counts))
 
 
+@guarded
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print and write; 1 where a call failed."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--bundle", type=Path, help="default: that of the tiny preset")
-    parser.add_argument("--stations", default="1,2,4,8,16", help="numbers of them (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=6, help="(%(default)s)")
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each loop (%(default)s)")
-    parser.add_argument("--warm-up-s", type=float, default=0.3, help="before each (%(default)s)")
-    parser.add_argument("--images", type=int, default=8, help="different ones (%(default)s)")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("serve", nargs="*", help="options of apsam-serve, after --")
+    add = parser.add_argument
+    add("--bundle", type=Path, default=Path("tiny"), help="or a preset (%(default)s)")
+    add("--stations", type=positives, default="1,2,4,8,16", help="numbers of them (%(default)s)")
+    add("--rounds", type=positive, default=6, help="(%(default)s)")
+    add("--seconds", type=above_zero, default=2.0, help="of each loop (%(default)s)")
+    add("--warm-up-s", type=above_zero, default=0.3, help="before each (%(default)s)")
+    add("--images", type=positive, default=8, help="different ones (%(default)s)")
+    add("--json", type=Path)
+    add("serve", nargs="*", help="options of apsam-serve, after --")
     options = parser.parse_args(argv)
-    bundle = bundle_or_tiny(options.bundle)
+    model = model_at(options.bundle)
     workload = synthetic(num_images=options.images)
-    counts = [int(word) for word in options.stations.split(",")]
     runs = measure(
-        bundle,
+        model.bundle,
         workload,
-        counts,
+        options.stations,
         rounds=options.rounds,
         seconds=options.seconds,
         warm_up_s=options.warm_up_s,
         serve=options.serve,
     )
-    expected = reference(bundle, workload)
-    rows = [_row(runs[count], expected, len(workload.images)) for count in counts]
+    expected = reference(model.bundle, workload)
+    rows = [_row(runs[count], expected, len(workload.images)) for count in options.stations]
     settings = {key: value for key, value in vars(options).items() if key != "json"}
     document = Document(
         benchmark="stations",
-        settings={**settings, "bundle": bundle},
+        settings={**settings, **vars(model)},
         rows=rows,
-        figures=_figures(runs),
+        figures=_figures(runs, model.preset),
     )
     publish(document, json_path=options.json)
     return 1 if any(row.errors for row in rows) else 0
@@ -288,27 +290,29 @@ def _overlaps(heard: Heard, expected: Masks, num_images: int) -> list[float]:
     return overlaps
 
 
-def _figures(runs: Mapping[int, Sequence[Run]]) -> list[Figure]:
+def _figures(runs: Mapping[int, Sequence[Run]], preset: str) -> list[Figure]:
     if not {FEW, MANY} <= runs.keys():
         return []
     rates = {count: [run.rate for run in runs[count]] for count in (FEW, MANY)}
     gain = ratio(rates[MANY], rates[FEW], paired=True)
     shares = [run.slowest_share for run in runs[MANY]]
+    share = typical(shares)
     few, many = (float(np.median(rates[count])) for count in (FEW, MANY))
     return [
         Figure(
-            key="stations_8_vs_1",
+            key=f"stations_{MANY}_vs_{FEW}_{preset}",
             value=gain.value,
             low=gain.low,
             high=gain.high,
             detail=f"{few:.0f} and {many:.0f} clicks per second",
         ),
         Figure(
-            key="stations_fairness",
-            value=float(np.median(shares)),
-            low=min(shares),
-            high=max(shares),
-            detail="slowest station over the mean, per loop",
+            key=f"stations_fairness_{preset}",
+            value=share.value,
+            low=share.low,
+            high=share.high,
+            detail=f"slowest station over the mean, median of {len(shares)} loops; "
+            f"{min(shares):.0%} in the worst, {max(shares):.0%} in the best",
         ),
     ]
 

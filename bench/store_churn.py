@@ -18,6 +18,7 @@ from pathlib import Path
 from apsam_serve.engine.store import Store
 from bench.measure.distribution import Distribution
 from bench.measure.document import Document, Figure, Row, publish
+from bench.measure.options import above_zero, guarded, positives
 
 _OWNER, _GROUP = "anonymous", "model"
 _BYTES = 1
@@ -73,20 +74,21 @@ OPERATIONS: dict[str, Callable[[Churn], None]] = {
 }
 
 
+@guarded
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--entries", default="64,256,1024,10000", help="(%(default)s)")
-    parser.add_argument("--seconds", type=float, default=0.5, help="at most, per row (%(default)s)")
-    parser.add_argument("--json", type=Path)
+    add = parser.add_argument
+    add("--entries", type=positives, default="64,256,1024,10000", help="(%(default)s)")
+    add("--seconds", type=above_zero, default=0.5, help="at most, per row (%(default)s)")
+    add("--json", type=Path)
     options = parser.parse_args(argv)
-    sizes = [int(word) for word in options.entries.split(",")]
     rows = [
         _row(name, size, checked=checked, seconds=options.seconds)
         for checked in (False, True)
-        for size in sizes
+        for size in options.entries
         for name in OPERATIONS
     ]
     document = Document(

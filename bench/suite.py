@@ -2,8 +2,8 @@
 
 Each runs as a process of its own and leaves THEME_HARDWARE_YYYYMM.json and .md in the folder; at
 the end stands the table of what was to be reached. --short is for a look in under five minutes on
-two cores (`make bench`), --gpu for a machine with a GPU (`make bench-gpu`). A benchmark that fails
-does not stop the others; the exit code is 1 then.
+two cores, all but clicks on ViT-B (`make bench`), --gpu for a machine with a GPU (`make
+bench-gpu`). A benchmark that fails does not stop the others; the exit code is 1 then.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from apsam_serve.contract.cpus import num_cpus
 from bench import goals
 from bench.measure.card import describe, environment
 from bench.measure.document import Document
+from bench.measure.options import guarded
 from bench.measure.table import markdown
 
 
@@ -39,7 +40,7 @@ CPU = (
     Run(
         theme="latency_tiny",
         module="latency",
-        short="--bundle tiny --peers --peer in_process predictor onnx_decoder --rounds 3",
+        short="--bundle tiny --peers --peer in_process predictor onnx_decoder --rounds 2",
         full="--bundle tiny --peers --rounds 15 --clicks 1000",
     ),
     Run(
@@ -51,25 +52,25 @@ CPU = (
     Run(
         theme="latency_open_loop",
         module="latency",
-        short="--bundle tiny --rate 20 --seconds 5 --stations 2 --encodes 1",
+        short="--bundle tiny --rate 20 --seconds 4 --stations 2 --encodes 1",
         full="--bundle tiny --rate 25 --seconds 60 --stations 4 --encodes 1",
     ),
-    Run(theme="service_cost", module="service_cost", short="--rounds 100", full="--rounds 600"),
-    Run(theme="apg", module="apg", short="--rounds 2"),
+    Run(theme="service_cost", module="service_cost", short="--rounds 12", full="--rounds 60"),
+    Run(theme="apg", module="apg", short="--rounds 2 --masks 30"),
     Run(
         theme="encoder",
         module="encoder",
-        short="--presets tiny --rounds 3",
-        full="--presets tiny,vit_b",
+        short="--presets tiny,vit_b --rounds 2",
+        full="--presets tiny,vit_b --batches 1,4",
     ),
     Run(
         theme="stations",
         module="stations",
-        short="--stations 1,8 --rounds 6 --seconds 1",
+        short="--stations 1,8 --rounds 4 --seconds 1",
         full="--rounds 20 --seconds 1",
     ),
     Run(theme="cold_start", module="cold_start", short="--rounds 3"),
-    Run(theme="memory", module="memory", short="--clicks 200 --encodes 20"),
+    Run(theme="memory", module="memory", short="--clicks 100 --encodes 10 --held 40"),
     Run(theme="transport", module="transport", short="--rounds 50"),
     Run(theme="store_churn", module="store_churn", short="--seconds 0.1", full="--seconds 0.5"),
 )
@@ -84,6 +85,7 @@ GPU = (
 )
 
 
+@guarded
 def main(argv: Sequence[str] | None = None) -> int:
     """1 where a benchmark failed."""
     parser = argparse.ArgumentParser(

@@ -22,6 +22,7 @@ from typing import Any
 import grpc
 
 from bench.measure.document import Document, Row, publish
+from bench.measure.options import guarded, positive
 from bench.measure.rounds import interleaved
 
 _PATH = "/bench.Transport/Echo"
@@ -53,14 +54,13 @@ PAYLOADS = (
 Call = Callable[[], bytes]
 
 
+@guarded
 def main(argv: Sequence[str] | None = None) -> int:
     """0."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=300, help="calls of each (%(default)s)")
+    parser.add_argument("--rounds", type=positive, default=300, help="calls of each (%(default)s)")
     parser.add_argument("--json", type=Path, help="write the document here too")
     options = parser.parse_args(argv)
-    if options.rounds < 1:
-        parser.error(f"--rounds {options.rounds}: expected 1 or more")
     settings = {"rounds": options.rounds}
     document = Document(benchmark="transport", settings=settings, rows=measure(options.rounds))
     publish(document, json_path=options.json)

@@ -86,7 +86,7 @@ class Pass:
 @dataclass(frozen=True, kw_only=True)
 class Flops:
     """Floating-point operations of one graph for one image or one click (a multiply-add is two):
-    of the model as published, and as exported."""
+    of the model as published, and as exported in FP32."""
 
     published: float
     exported: float

@@ -1,8 +1,9 @@
 """The engine's face: what a service asks of it, as coroutines of one event loop.
 
 Images are decoded and masks are packed on thread pools, graphs run on the worker's thread; the loop
-itself, which alone touches the store, never waits for any of them. A coroutine runs to its end,
-whatever becomes of its caller: who stops waiting says so in `Call.gone`, and does not cancel it.
+itself, which alone touches the store, never waits for any of them, and packs only a small mask that
+nobody else waits behind. A coroutine runs to its end, whatever becomes of its caller: who stops
+waiting says so in `Call.gone`, and does not cancel it.
 """
 
 from __future__ import annotations
@@ -204,8 +205,10 @@ class Engine:
         strategy: StrategyName,
         apg: ApgConfig,
         pack: Pack,
+        slow: bool = False,
     ) -> SegmentReply:
-        """Answer prompts about a handle, or about an image, which is not held afterwards.
+        """Answer prompts about a handle, or about an image, which is not held afterwards. slow:
+        whether `pack` can take long for a small mask too.
 
         Raises what `create` raises, InvalidPromptError and HandleGoneError.
         """
@@ -221,7 +224,8 @@ class Engine:
                 pack,
                 categories=held.version.model.categories,
             )
-            num_pixels = len(prompts) * held.frame.height * held.frame.width
+            threaded = slow or len(prompts) > 1
+            num_pixels = None if threaded else held.frame.height * held.frame.width
             segmentations, packed = await self._pipeline.pack(work, num_pixels=num_pixels)
         return SegmentReply(
             segmentations=segmentations,
@@ -351,8 +355,8 @@ class Engine:
     ) -> None:
         if self.observe is not None:
             self.observe(kind.value, len(queued_s), queued_s)
-        assert self._loop is not None
-        self._loop.call_soon_threadsafe(self._pulse.note, faults)
+        if faults and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._pulse.note, faults)
 
     async def _sweep(self) -> None:
         """Give expired memory back even when nobody calls, close models that are used no more, and

@@ -1,4 +1,5 @@
-"""What runs on the host's thread pools: pixels before the device, masks after it."""
+"""What runs on the host: pixels before the device, on a thread pool, and masks after it, on another
+or, small ones, on the event loop (`pipeline.Pipeline.pack`)."""
 
 from __future__ import annotations
 

@@ -26,6 +26,9 @@ _DTYPES = {
     "tensor(float)": "float32",
     "tensor(float16)": "float16",
 }
+_SMALL_EMBEDDING = 2**16
+"""Numbers in an embedding up to which one prompt is decoded by one thread: its products are so
+small that waking another thread for each takes longer than that thread saves."""
 
 
 def create(bundle: Bundle, options: RunnerOptions) -> OnnxRuntimeRunner:
@@ -40,6 +43,7 @@ class OnnxRuntimeRunner:
         self._bundle = bundle
         self._options = options
         self._sessions: dict[str, Session] = {}
+        self._lone_decoder: Session | None = None
         self._device: CudaDevice | None = None
 
     @property
@@ -79,12 +83,19 @@ class OnnxRuntimeRunner:
         stream = None if self._device is None else self._device.stream
         options = sessions.provider_options(device, stream=stream)
         for graph in GRAPH_NAMES:
-            self._sessions[graph] = self._load(graph, provider, options)
+            self._sessions[graph] = self._load(
+                graph, provider, options, threads=self._options.threads
+            )
+        small = self.model.embed_dim * self.model.grid**2 <= _SMALL_EMBEDDING
+        if device == "cpu" and self._options.threads != 1 and small:
+            self._lone_decoder = self._load("prompt_decoder", provider, options, threads=1)
 
-    def _load(self, graph: str, provider: str, options: Mapping[str, str]) -> Session:
+    def _load(
+        self, graph: str, provider: str, options: Mapping[str, str], *, threads: int
+    ) -> Session:
         spec, device = self.build.graphs[graph], self._options.device
         file = self._bundle.file(spec.file)
-        session = sessions.load(file, provider, options, threads=self._options.threads)
+        session = sessions.load(file, provider, options, threads=threads)
         signature.check(
             graph,
             spec,
@@ -98,6 +109,7 @@ class OnnxRuntimeRunner:
     def close(self) -> None:
         with without_recordings():
             self._sessions.clear()
+            self._lone_decoder = None
             if self._device is not None:
                 self._device.close()
                 self._device = None
@@ -115,10 +127,12 @@ class OnnxRuntimeRunner:
         self, images: NDArray[np.uint8], energy: NDArray[np.uint8] | None = None
     ) -> EncodedBatch:
         started = time.perf_counter()
-        (embedding,) = self._run("image_encoder", ["embedding"], {"image": images})
+        (embedding,) = self._run(self._sessions["image_encoder"], ["embedding"], {"image": images})
         between = time.perf_counter()
         seen = {"image": images if energy is None else energy}
-        query, attention = self._run("energy_encoder", ["energy_query", "attention"], seen)
+        query, attention = self._run(
+            self._sessions["energy_encoder"], ["energy_query", "attention"], seen
+        )
         ended = time.perf_counter()
         return EncodedBatch(
             embedding=embedding,
@@ -139,8 +153,11 @@ class OnnxRuntimeRunner:
         has_mask_input: Floats,
     ) -> DecodedBatch:
         named = ["category_logits"] if self.model.categories else []
+        session = self._sessions["prompt_decoder"]
+        if self._lone_decoder is not None and len(coords) == 1:
+            session = self._lone_decoder
         logits, iou, *category = self._run(
-            "prompt_decoder",
+            session,
             ["low_res_logits", "iou", *named],
             {
                 "embedding": embedding,
@@ -156,10 +173,10 @@ class OnnxRuntimeRunner:
             logits=logits, iou=iou, category_logits=category[0] if category else None
         )
 
-    def _run(self, graph: str, outputs: list[str], feeds: Mapping[str, Any]) -> list[Any]:
+    def _run(self, session: Session, outputs: list[str], feeds: Mapping[str, Any]) -> list[Any]:
         if self._device is not None:
             self._device.make_current()
-        return self._sessions[graph].run(outputs, feeds)
+        return session.run(outputs, feeds)
 
 
 def _found(tensors: Any) -> dict[str, tuple[str, list[int | str | None]]]:

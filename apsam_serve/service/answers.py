@@ -80,6 +80,7 @@ class Answers:
                 strategy=how.strategy,
                 apg=how.apg,
                 pack=convert.PACKERS[how.encoding],
+                slow=how.encoding in convert.SLOW,
             )
             _learn(reply, reply.segmentations)
             return pb.SegmentResponse(

@@ -7,7 +7,6 @@ import logging
 import queue
 import sys
 import threading
-import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
@@ -21,7 +20,7 @@ _PATIENCE_S = 1.0
 _GATHER_S = 0.02
 """How long a request's line may wait for the next ones. At once, its writer would take the
 interpreter from the event loop just when that has an answer to send."""
-_CALL = "call"
+_CALL = "_apsam_call"
 _log = logging.getLogger("apsam_serve.requests")
 
 
@@ -43,6 +42,7 @@ class Log(logging.Handler):
         self.num_dropped = 0
         self._max_lines = max_lines
         self._queue: queue.SimpleQueue[str | logging.LogRecord | None] = queue.SimpleQueue()
+        self._hurry = threading.Event()
         self._thread: threading.Thread | None = None
         self._replaced: list[logging.Handler] = []
 
@@ -58,7 +58,7 @@ class Log(logging.Handler):
         """Write what is left, and give the root logger its handlers back. Harmless when closed."""
         if self._thread is not None:
             logging.getLogger().handlers = self._replaced
-            self._queue.put(None)
+            self._put(None)
             self._thread.join(_PATIENCE_S)  # where nobody reads, what is left is lost
             self._thread = None
         super().close()
@@ -70,21 +70,31 @@ class Log(logging.Handler):
             self.num_dropped += 1
             return
         try:
-            self._queue.put(record if _CALL in vars(record) else self.format(record))
+            if _CALL in vars(record):
+                self._queue.put(record)
+            else:
+                self._put(self.format(record))
         except Exception:  # as the standard library's handlers do: a bad line is no bad call
             self.handleError(record)
+
+    def _put(self, item: str | None) -> None:
+        """What no request's line holds up."""
+        self._queue.put(item)
+        self._hurry.set()
 
     def _write_all(self) -> None:
         idle = True
         while (item := self._queue.get()) is not None:
             if idle and not isinstance(item, str):
-                time.sleep(_GATHER_S)
+                self._hurry.wait(_GATHER_S)
+            self._hurry.clear()  # before the look at the queue, or what comes now could be missed
+            idle = self._queue.empty()
             try:
                 line = item if isinstance(item, str) else self.format(item)
                 self._stream.write(f"{line}\n")
-                if idle := self._queue.empty():
+                if idle:
                     self._stream.flush()
-            except (OSError, ValueError):  # a pipe whose reader has gone, a stream that was closed
+            except Exception:  # a pipe whose reader has gone, a line that cannot be made
                 self.num_dropped += 1
 
 
@@ -101,7 +111,7 @@ class RequestLog:
         if record.code in ("INTERNAL", "UNKNOWN"):
             level = logging.ERROR
         if _log.isEnabledFor(level):
-            # Not by `_log.log`, which looks through the stack for who calls: a third of the time.
+            # Not by `_log.log`, which looks through the stack for who calls.
             line = logging.LogRecord(_log.name, level, "", 0, "request", None, None)
             vars(line)[_CALL] = record, self._trace_id()
             _log.handle(line)

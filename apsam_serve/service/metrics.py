@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
-from typing import Any, TypeVar
+from threading import Lock
+from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
     Counter,
     Histogram,
+    Metric,
     ProcessCollector,
     start_http_server,
 )
@@ -33,7 +35,6 @@ _STEPS = tuple(f"Session/{step}" for step in ("image", "segment", "propose", "no
 _OTHER = "other"
 _MOST_WAITING = 32
 """Calls, and batches, that are counted at once."""
-T = TypeVar("T")
 DeviceBytes = Callable[[], Mapping[str, float]]
 """Bytes of the device's memory: "used" and "total". Raises DeviceFaultError."""
 
@@ -43,12 +44,12 @@ class Metrics:
     name what else is read when scraped."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        self.registry = CollectorRegistry(support_collectors_without_names=True)
         # Counting one takes longer than all else that ends a call, unless many are counted in a
         # row; so they wait for that, or for the next scrape.
         self._calls: deque[CallRecord] = deque()
         self._batches: deque[tuple[str, int, Sequence[float]]] = deque()
-        self._watch(self._counted)  # the first that a scrape asks
+        self._counting = Lock()  # or a scrape could miss what another thread has begun to count
         self._http: Any = None
         self._thread: Any = None
         self._methods = frozenset((*METHODS, *_STEPS))
@@ -85,7 +86,7 @@ class Metrics:
         """Count one call, or one step of a session: every scrape knows of it."""
         self._calls.append(record)
         if len(self._calls) >= _MOST_WAITING:
-            self._counted()
+            self._count()
 
     def reloaded(self, *, switched: bool) -> None:
         """Count an attempt to switch to another model."""
@@ -141,40 +142,53 @@ class Metrics:
     def _batch_done(self, kind: str, num_jobs: int, queued_s: Sequence[float]) -> None:
         self._batches.append((kind, num_jobs, queued_s))
         if len(self._batches) >= _MOST_WAITING:
-            self._counted()
+            self._count()
 
-    def _counted(self) -> Sequence[Any]:
-        """Count what waits for it. Any thread may; nothing is counted twice."""
-        for record in _taken(self._calls):
-            method = record.method if record.method in self._methods else _OTHER
-            self._requests.labels(method, record.code, record.reason).inc()
-            self._request_seconds.labels(method).observe(record.seconds)
-            for stage, seconds in record.timings_s.items():
-                self._stage_seconds.labels(stage).observe(seconds)
-        for kind, num_jobs, queued_s in _taken(self._batches):
-            self._batch_size.labels(kind).observe(num_jobs)
-            for seconds in queued_s:
-                self._queue_seconds.labels(kind).observe(seconds)
-        return ()
+    def _count(self) -> None:
+        """Count what waits for it, on any thread; when this returns, nothing waits."""
+        with self._counting:
+            while self._calls:
+                record = self._calls.popleft()
+                method = record.method if record.method in self._methods else _OTHER
+                self._requests.labels(method, record.code, record.reason).inc()
+                self._request_seconds.labels(method).observe(record.seconds)
+                for stage, seconds in record.timings_s.items():
+                    self._stage_seconds.labels(stage).observe(seconds)
+            while self._batches:
+                kind, num_jobs, queued_s = self._batches.popleft()
+                self._batch_size.labels(kind).observe(num_jobs)
+                for seconds in queued_s:
+                    self._queue_seconds.labels(kind).observe(seconds)
 
     def _watch(self, collect: Callable[[], Sequence[Any]]) -> None:
         self.registry.register(_WhenScraped(collect))
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(name, text, labels, registry=self.registry)
+        counter = Counter(name, text, labels, registry=None)
+        self.registry.register(_Counted(counter, self._count))
+        return counter
 
     def _histogram(
         self, name: str, text: str, *labels: str, buckets: Sequence[float] = _SECONDS
     ) -> Histogram:
-        return Histogram(name, text, labels, buckets=buckets, registry=self.registry)
+        histogram = Histogram(name, text, labels, buckets=buckets, registry=None)
+        self.registry.register(_Counted(histogram, self._count))
+        return histogram
 
 
-def _taken(waiting: deque[T]) -> Iterator[T]:
-    while waiting:
-        try:
-            yield waiting.popleft()
-        except IndexError:  # another thread took the last one
-            return
+class _Counted(Collector):
+    """A metric that `count` has brought up to date. A scrape of some names asks only for those."""
+
+    def __init__(self, metric: Counter | Histogram, count: Callable[[], None]) -> None:
+        self._metric = metric
+        self._count = count
+
+    def describe(self) -> Iterable[Metric]:
+        return self._metric.describe()
+
+    def collect(self) -> Iterable[Metric]:
+        self._count()
+        return self._metric.collect()
 
 
 class _WhenScraped(Collector):

@@ -14,7 +14,6 @@ from apsam_serve.engine.replies import STAGES
 from apsam_serve.errors import InvalidInputError
 from apsam_serve.service.calls import CallRecord
 
-"""In the order in which they run."""
 _NS = 1_000_000_000
 _PATIENCE_S = 2.0
 _parent: ContextVar[Any] = ContextVar("parent", default=None)

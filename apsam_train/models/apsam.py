@@ -16,7 +16,13 @@ from apsam_train.models.energy_encoder import (
     energies,
 )
 from apsam_train.models.preset import Preset
-from apsam_train.models.prompt_decoder import decode_masks, embed_mask, embed_points
+from apsam_train.models.prompt_decoder import (
+    Draw,
+    decode_masks,
+    draw_masks,
+    embed_mask,
+    embed_points,
+)
 from apsam_train.models.sam_parts import ImageEncoderViT, MaskDecoder, PromptEncoder
 
 
@@ -97,13 +103,14 @@ class APSAM(nn.Module):
         point_labels: Tensor,
         mask_input: Tensor | None = None,
         has_mask_input: Tensor | None = None,
+        draw: Draw = draw_masks,
     ) -> Decoded:
         """P prompts over B images.
 
         embedding [B, C, G, G], energy_query [B, C]; image_index int64 [P] says which image each
         prompt belongs to; point_coords [P, N, 2] in model pixels (x, y), point_labels [P, N] of
         `PointLabel`; mask_input [P, 1, L, L] logits, used where has_mask_input [P] is 1; give both
-        or neither.
+        or neither. draw: of masks from what the decoder's transformer leaves.
         """
         logits, iou, tokens = decode_masks(
             self.mask_decoder,
@@ -113,6 +120,7 @@ class APSAM(nn.Module):
             dense=embed_mask(self.prompt_encoder, mask_input, has_mask_input),
             energy_query=energy_query.index_select(0, image_index),
             token_init=self.preset.token_init,
+            draw=draw,
         )
         head = self.category_head
         return Decoded(logits, iou, None if head is None else head(tokens, iou))

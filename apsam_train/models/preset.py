@@ -18,8 +18,8 @@ class Preset:
     """side: S, model input side in pixels.
 
     Image encoder (a SAM ViT): width, depth, num_heads, global_blocks (attention over all tokens),
-    window (side of the others' windows in tokens), stem ("patch": one 16 x 16 convolution as in
-    SAM; "conv": four strided 3 x 3 ones, which learn faster from scratch).
+    window (side of the others' windows in tokens, 0 for none), stem ("patch": one 16 x 16
+    convolution as in SAM; "conv": four strided 3 x 3 ones, which learn faster from scratch).
     Adapters: adapter_ratio (hidden = int(ratio * width)), placement, adapter_scale.
     Decoder: embed_dim (C), decoder_heads, decoder_mlp, iou_hidden.
     Energy-Aware Encoder: energy_widths, top_k, token_init.

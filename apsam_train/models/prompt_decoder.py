@@ -8,14 +8,18 @@ and compiles; a test holds it to the original.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from apsam_serve.contract.prompts import PointLabel
 from apsam_train.models.preset import TokenInit
 from apsam_train.models.sam_parts import MaskDecoder, PromptEncoder
+
+Draw = Callable[[MaskDecoder, Tensor, Tensor], Tensor]
+"""`draw_masks`, or what computes the same in another order."""
 
 
 def embed_points(encoder: PromptEncoder, coords: Tensor, labels: Tensor) -> Tensor:
@@ -63,6 +67,7 @@ def decode_masks(
     dense: Tensor,
     energy_query: Tensor,
     token_init: TokenInit,
+    draw: Draw,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The mask decoder with the energy query on its mask tokens (paper 4.2).
 
@@ -77,24 +82,19 @@ def decode_masks(
     source = embedding + dense
     hidden, source = decoder.transformer(source, position, tokens)
     tokens = hidden[:, 1 : 1 + decoder.num_mask_tokens]
-    logits = draw_masks(decoder, tokens, source)
+    logits = draw(decoder, tokens, source)
     iou: Tensor = decoder.iou_prediction_head(hidden[:, 0])
     return logits, iou, tokens
 
 
 def draw_masks(decoder: MaskDecoder, tokens: Tensor, places: Tensor) -> Tensor:
     """tokens [P, M, C] of masks and places [P, G G, C], as the transformer leaves them -> logits
-    [P, M, L, L]. A graph may have a module here that draws in another order."""
-    upscaling = decoder.output_upscaling
-    logits: Tensor
-    if not isinstance(upscaling, nn.Sequential):
-        logits = upscaling(tokens, places)
-        return logits
+    [P, M, L, L]."""
     num_prompts, num_places, _ = places.shape
     grid = math.isqrt(num_places)
-    upscaled = upscaling(places.transpose(1, 2).reshape(num_prompts, -1, grid, grid))
+    upscaled = decoder.output_upscaling(places.transpose(1, 2).reshape(num_prompts, -1, grid, grid))
     mlps = decoder.output_hypernetworks_mlps
     hyper = torch.stack([mlp(tokens[:, i]) for i, mlp in enumerate(mlps)], dim=1)
     side = upscaled.shape[-1]
-    logits = (hyper @ upscaled.flatten(2)).view(num_prompts, -1, side, side)
+    logits: Tensor = (hyper @ upscaled.flatten(2)).view(num_prompts, -1, side, side)
     return logits

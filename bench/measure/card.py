@@ -49,11 +49,6 @@ def environment() -> dict[str, Any]:
     }
 
 
-def machine() -> str:
-    """One line for people."""
-    return describe(environment())
-
-
 def describe(card: dict[str, Any]) -> str:
     """A card as one line."""
     gpus = [f"{gpu['name']} (driver {gpu['driver_version']})" for gpu in card["gpus"]]

@@ -15,14 +15,16 @@ QUANTILES = {"p50": (0.5, 10), "p99": (0.99, 100)}
 NO_DIFFERENCE = "no difference shown"
 _HEADINGS = (
     *("group", "row", "p50 A", "p50 B", "p50 B/A (95 %)", "p99 B/A (95 %)"),
-    *("mask IoU min A", "min B", "errors A", "errors B", "B is"),
+    *("mask IoU min A", "min B", "errors A", "errors B", "B"),
 )
 _UNMEASURED = {"date"}
 """Of the card: differs between any two runs and says nothing about their speed."""
 _NOTE = (
-    "B/A below 1: B is faster. Intervals: moving-block bootstrap, 95 % each, so that about one in "
-    "twenty shows a difference by chance. Not compared: p50 of fewer than {p50} samples, p99 of "
-    "fewer than {p99}."
+    "B/A below 1: B ran faster. Intervals: moving-block bootstrap of the samples of both runs, "
+    "95 % each. They know nothing of what changed between the runs: the machine's own drift, on "
+    "shared cores tens of per cent, is in the ratio and not in its interval. Believe a difference "
+    "that comes back when A and B are measured again, one after the other. Not compared: p50 of "
+    "fewer than {p50} samples, p99 of fewer than {p99}."
 )
 
 
@@ -49,7 +51,7 @@ def compare(a: Document, b: Document) -> str:
 
 def verdict(intervals: Mapping[str, Interval | None], *, is_time: bool = True) -> str:
     """What ratios of B over A show, quantile by quantile; once where all agree."""
-    below, above = ("faster", "slower") if is_time else ("smaller", "larger")
+    below, above = ("ran faster", "ran slower") if is_time else ("was smaller", "was larger")
     found = {
         name: below if one.high < 1 else above if one.low > 1 else NO_DIFFERENCE
         for name, one in intervals.items()

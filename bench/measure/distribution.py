@@ -1,10 +1,11 @@
-"""Samples to numbers: quantiles, and ratios with their uncertainty."""
+"""Samples to numbers: quantiles, and ratios and differences with their uncertainty."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +13,14 @@ from numpy.typing import NDArray
 _RESAMPLES = 2000
 _AT_ONCE = 2_000_000
 """Numbers drawn at once: 16 MB."""
+NEEDED = {"p50": 1, "p90": 10, "p99": 100, "p99_9": 1000, "max": 1}
+"""Quantile -> samples from which on it is more than the largest of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Distribution:
-    """Of one quantity, in the unit of its samples. With few samples the far quantiles are the
-    maximum, or nearly: `num` says how far to trust them."""
+    """Of one quantity, in the unit of its samples. With fewer samples than `NEEDED` the far
+    quantiles are the maximum, or nearly."""
 
     num: int
     mean: float
@@ -60,13 +63,47 @@ def ratio(
     *,
     quantile: float = 0.5,
     paired: bool = False,
+    block: int | None = None,
     seed: int = 0,
 ) -> Interval:
-    """quantile(over) / quantile(under), by the moving-block bootstrap: neighbours in time are not
-    independent, so blocks of them are drawn. paired: samples of interleaved runs, drawn together.
+    """quantile(over) / quantile(under), by the bootstrap of blocks, for neighbours in time are not
+    independent. paired: samples of interleaved runs, drawn together.
 
-    Raises ValueError for no samples, or paired ones of different numbers.
+    block: that many samples after one another belong together (calls of one block of one side), and
+    are drawn together; without it, moving blocks of n^(1/3).
+
+    Raises ValueError for no samples, paired ones of different numbers, or blocks that do not fit.
     """
+    return _between(over, under, np.divide, quantile, paired, block, seed)
+
+
+def difference(
+    over: Sequence[float],
+    under: Sequence[float],
+    *,
+    quantile: float = 0.5,
+    paired: bool = False,
+    block: int | None = None,
+    seed: int = 0,
+) -> Interval:
+    """quantile(over) - quantile(under), like `ratio`."""
+    return _between(over, under, np.subtract, quantile, paired, block, seed)
+
+
+def typical(values: Sequence[float], *, block: int | None = None, seed: int = 0) -> Interval:
+    """The median, like `ratio`."""
+    return difference(values, [0.0] * len(values), paired=True, block=block, seed=seed)
+
+
+def _between(
+    over: Sequence[float],
+    under: Sequence[float],
+    of: Callable[[Any, Any], Any],
+    quantile: float,
+    paired: bool,
+    block: int | None,
+    seed: int,
+) -> Interval:
     if len(over) == 0 or len(under) == 0:
         raise ValueError(f"{len(over)} over {len(under)} samples; give at least one of both")
     if paired and len(over) != len(under):
@@ -77,21 +114,30 @@ def ratio(
     step = max(1, _AT_ONCE // max(len(upper), len(lower)))
     for first in range(0, _RESAMPLES, step):
         num = min(step, _RESAMPLES - first)
-        chosen = _blocks(len(upper), num, rng)
-        other = chosen if paired else _blocks(len(lower), num, rng)
+        chosen = _positions(len(upper), num, block, rng)
+        other = chosen if paired else _positions(len(lower), num, block, rng)
         drawn.append(
-            np.quantile(upper[chosen], quantile, axis=1)
-            / np.quantile(lower[other], quantile, axis=1)
+            of(
+                np.quantile(upper[chosen], quantile, axis=1),
+                np.quantile(lower[other], quantile, axis=1),
+            )
         )
     low, high = np.quantile(np.concatenate(drawn), (0.025, 0.975))
-    value = np.quantile(upper, quantile) / np.quantile(lower, quantile)
+    value = of(np.quantile(upper, quantile), np.quantile(lower, quantile))
     return Interval(value=float(value), low=float(low), high=float(high))
 
 
-def _blocks(num_samples: int, num_draws: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Positions int64 [num_draws, num_samples] in blocks of n^(1/3), the usual length."""
-    length = max(1, round(num_samples ** (1 / 3)))
+def _positions(
+    num_samples: int, num_draws: int, block: int | None, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """int64 [num_draws, num_samples], in blocks."""
+    if block is not None and (block < 1 or num_samples % block):
+        raise ValueError(f"{num_samples} samples are no blocks of {block}; give whole blocks")
+    length = block or max(1, round(num_samples ** (1 / 3)))
     num_blocks = math.ceil(num_samples / length)
-    starts = rng.integers(0, num_samples - length + 1, (num_draws, num_blocks, 1))
+    if block is None:
+        starts = rng.integers(0, num_samples - length + 1, (num_draws, num_blocks, 1))
+    else:
+        starts = rng.integers(0, num_blocks, (num_draws, num_blocks, 1)) * length
     positions: NDArray[np.int64] = (starts + np.arange(length)).reshape(num_draws, -1)
     return positions[:, :num_samples]

@@ -89,13 +89,15 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """What a goal is held against; low, high: its 95 % confidence interval."""
+    """What a goal is held against; low, high: its 95 % confidence interval. refused: why it was
+    measured and is not compared; its value is 0 then, and says nothing."""
 
     key: str
     value: float
     low: float | None = None
     high: float | None = None
     detail: str = ""
+    refused: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,16 +62,11 @@ async def closed_loop(
     if seconds is None and num_calls is None:
         raise ValueError("a closed loop without an end; give seconds or num_calls")
     shots: list[Shot] = []
-    numbers = iter(range(num_calls)) if num_calls is not None else None
+    numbers: Iterator[int] = count() if num_calls is None else iter(range(num_calls))
     ends_s = float("inf") if seconds is None else time.perf_counter() + seconds
-    taken = 0
 
     async def work(station: int) -> None:
-        nonlocal taken
-        while time.perf_counter() < ends_s:
-            if numbers is not None and next(numbers, None) is None:
-                return
-            number, taken = taken, taken + 1
+        while time.perf_counter() < ends_s and (number := next(numbers, None)) is not None:
             now_s = time.perf_counter()
             shots.append(await _shoot(send, number, station, intended_s=now_s))
 

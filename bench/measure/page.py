@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.measure import plots
-from bench.measure.distribution import Distribution
+from bench.measure.distribution import NEEDED, Distribution
 from bench.measure.document import Document, Figure, Row
 from bench.measure.page_style import STYLE
 from bench.measure.table import number
@@ -72,10 +72,13 @@ def _figures(figures: Sequence[Figure]) -> str:
         interval = ""
         if figure.low is not None and figure.high is not None:
             interval = f"95 %: {number(figure.low)} to {number(figure.high)}"
-        small = "".join(f"<small>{escape(one)}</small>" for one in (interval, figure.detail) if one)
+        value = "\u2013" if figure.refused else number(figure.value)
+        why = f"not compared: {figure.refused}" if figure.refused else ""
+        small = "".join(
+            f"<small>{escape(one)}</small>" for one in (interval, why, figure.detail) if one
+        )
         tiles.append(
-            f"<div><span>{escape(figure.key.replace('_', ' '))}</span>"
-            f"<b>{number(figure.value)}</b>{small}</div>"
+            f"<div><span>{escape(figure.key.replace('_', ' '))}</span><b>{value}</b>{small}</div>"
         )
     return f'<div class="tiles">{"".join(tiles)}</div>' if tiles else ""
 
@@ -110,10 +113,10 @@ def _row(row: Row) -> str:
 
 def _quantiles(row: Row) -> list[str]:
     if not len(row.samples):
-        return ["\u2013"] * len(plots.NEEDED)
+        return ["\u2013"] * len(NEEDED)
     found = Distribution.of(row.samples)
     cells = []
-    for name, needed in plots.NEEDED.items():
+    for name, needed in NEEDED.items():
         words = number(getattr(found, name))
         cells.append(words if found.num >= needed else f'<span class="thin">{words}</span>')
     return cells

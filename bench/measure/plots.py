@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsam_serve.engine import replies
+from bench.measure.distribution import NEEDED
 from bench.measure.document import Row
 from bench.measure.slo import MS_PER
 from bench.measure.svg import (
@@ -37,8 +38,6 @@ STAGES = (*replies.STAGES, "network", "sender")
 REST = "not in a stage"
 _NO_REST = 0.01
 """Of a row's mean: less is rounding."""
-NEEDED = {"p50": 2, "p90": 10, "p99": 100, "p99_9": 1000, "max": 1}
-"""Quantile -> samples from which on it is more than the largest of them."""
 MARKED = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 MAX_POINTS = 300
 """Of a curve or a strip: what more there is, pixels do not show."""

@@ -136,12 +136,3 @@ class ServedBundle:
         found = re.search(rf"^{field}:\s+(\d+) kB$", text, re.MULTILINE)
         assert found is not None, field
         return int(found[1]) * 1024
-
-
-def bundle_or_tiny(given: Path | None) -> Path:
-    """The bundle that was given, or else that of the tiny preset."""
-    if given is not None:
-        return given
-    from bench.models import bundle_of  # torch, which a process that measures need not load
-
-    return bundle_of("tiny").bundle

@@ -15,6 +15,8 @@ QUANTITIES = {
     "mean": "mean", "p50": "p50", "p90": "p90", "p99": "p99", "p99.9": "p99_9", "max": "max",
 }  # fmt: skip
 """What may stand left of =, and the field of `Distribution` it is."""
+PEERS, WARM_UP = "in turns", "warm-up"
+"""How groups begin that an SLO is about only where it names them."""
 _LIMIT = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([a-z]*)")
 _EXAMPLES = "p99=50ms, max=1s, errors=0, or click:p99=50ms for the rows whose group or name begins"
 _EXAMPLES += " with click"
@@ -23,7 +25,7 @@ _EXAMPLES += " with click"
 @dataclass(frozen=True, kw_only=True)
 class Slo:
     """A limit that no row may exceed. limit: milliseconds, or a count of errors; rows: how a row's
-    group or name begins, empty for every row."""
+    group or name begins, empty for every row but the groups of peers and of warm-ups."""
 
     quantity: str
     limit: float
@@ -32,7 +34,11 @@ class Slo:
 
     def matches(self, row: Row) -> bool:
         """Whether it is about this row."""
-        return row.group.startswith(self.rows) or row.name.startswith(self.rows)
+        if self.rows and row.group.startswith(self.rows):
+            return True
+        errors = self.quantity == "errors"  # which a warm-up must not have either
+        aside = row.group.startswith(PEERS if errors else (PEERS, WARM_UP))
+        return not aside and row.name.startswith(self.rows)
 
 
 def parse(text: str) -> Slo:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from bench.measure.distribution import Distribution
+from bench.measure.distribution import NEEDED, Distribution
 
 if TYPE_CHECKING:
     from bench.measure.document import Document, Row
@@ -38,8 +38,7 @@ def _cells(row: Row) -> list[str]:
     numbers = [""] * 6
     if len(row.samples):
         of = Distribution.of(row.samples)
-        quantiles = (of.p50, of.p90, of.p99, of.p99_9, of.max)
-        numbers = [str(of.num), *(number(value) for value in quantiles)]
+        numbers = [str(of.num), *(_quantile(of, name) for name in NEEDED)]
     errors = ", ".join(f"{code} {count}" for code, count in row.errors.items())
     return [row.name, row.unit, *numbers, iou, errors or "0", _pairs(row.figures)]
 
@@ -52,9 +51,15 @@ def _stages(rows: list[Row]) -> str:
         for name in names:
             values = row.stages.get(name, ())
             of = Distribution.of(values) if len(values) else None
-            cells.append(f"{number(of.p50)} / {number(of.p99)}" if of else "")
+            both = (_quantile(of, "p50"), _quantile(of, "p99")) if of else ()
+            cells.append(" / ".join(filter(None, both)))
         lines.append(_line(cells))
     return "\n".join(lines)
+
+
+def _quantile(of: Distribution, name: str) -> str:
+    """Nothing where there are too few samples to speak of it."""
+    return number(getattr(of, name)) if of.num >= NEEDED[name] else ""
 
 
 def _figures(document: Document) -> str:
@@ -63,7 +68,10 @@ def _figures(document: Document) -> str:
         between = (
             "" if one.low is None or one.high is None else f"{number(one.low)} - {number(one.high)}"
         )
-        lines.append(_line((one.key, number(one.value), between, one.detail)))
+        value, detail = number(one.value), one.detail
+        if one.refused:
+            value, detail = "", f"not compared: {one.refused}; {one.detail}"
+        lines.append(_line((one.key, value, between, detail)))
     return "\n".join(lines)
 
 

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 
+from threadpoolctl import threadpool_limits
+
 from apsam_serve.contract.cpus import num_cpus
 from bench.peers.base import Answer, Peer, PeerUnavailableError, Source
 
@@ -39,6 +41,7 @@ class Peers(dict[str, Peer]):
     def __init__(self) -> None:
         super().__init__()
         self.left_out: dict[str, str] = {}
+        self._limits: threadpool_limits | None = None
 
     def __enter__(self) -> Peers:
         return self
@@ -51,8 +54,15 @@ class Peers(dict[str, Peer]):
     ) -> None:
         self.close()
 
+    def limit(self, threads: int) -> None:
+        """Keep libraries that are loaded by now, OpenMP and BLAS, to so many threads until
+        `close`."""
+        self._limits = threadpool_limits(threads)
+
     def close(self) -> None:
         """Close all of them."""
+        if self._limits is not None:
+            self._limits.restore_original_limits()
         for peer in self.values():
             peer.close()
 
@@ -76,12 +86,13 @@ def open_peers(
     )
     peers = Peers()
     try:
-        for name in names:
+        for name in dict.fromkeys(names):
             opener = _opener(name)
             try:
                 peers[name] = opener(name, source)
             except PeerUnavailableError as error:
                 peers.left_out[name] = str(error)
+        peers.limit(source.threads)
     except BaseException:
         peers.close()
         raise

@@ -12,6 +12,7 @@ from apsam_serve.client import Client
 from apsam_serve.contract.prompts import Prompt
 from apsam_serve.contract.segmenter import EncodedImage, Segmenter
 from apsam_serve.runtime.base import RunnerOptions
+from bench.load_rows import with_network
 from bench.peers.base import Answer, Source, clicked
 
 
@@ -48,8 +49,8 @@ class SegmenterPeer:
         (answer,) = self._image.segment([prompt])
         passed = time.perf_counter() - started
         points = np.array([(point.x, point.y) for point in answer.points], np.float32)
-        rest = passed - sum(answer.timings_s.values())
-        return Answer(mask=answer.mask, points=points, stages={**answer.timings_s, "network": rest})
+        stages = with_network(answer.timings_s, passed)
+        return Answer(mask=answer.mask, points=points, stages=stages)
 
     def close(self) -> None:
         if self._image is not None:

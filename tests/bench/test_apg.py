@@ -16,8 +16,9 @@ def test_the_benchmark_in_miniature(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main(["--rounds", "2", "--masks", "3", "--pause", "0", "--json", str(path)]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1]) == json.loads(path.read_text())
     document = Document.read(path)
-    assert [figure.key for figure in document.figures] == ["apg_ms", "apg_vs_scikit_learn"]
-    assert DEFAULTS in document.figures[1].detail
+    keys = [figure.key for figure in document.figures]
+    assert keys == ["apg_ms", "apg_vs_scikit_learn", "apg_vs_scikit_learn_bags"]
+    assert all(DEFAULTS in figure.detail for figure in document.figures[1:])
     groups = {row.group for row in document.rows}
     assert OBJECTS in groups
     assert len(document.rows) == len(groups) * len(WAYS)

@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from bench import ceiling
 from bench.ceiling import Shape, measure
+from bench.gpu_clock import device_ms
 
 SMALL = (Shape(rows=8, inputs=16, outputs=32), Shape(rows=16, inputs=16, outputs=16))
 
@@ -36,7 +38,47 @@ def test_the_command_writes_a_row_per_library_and_shape(
     assert [row["name"] for row in document["rows"]] == [str(shape) for shape in SMALL] * 2
 
 
-def test_half_precision_on_a_cpu_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_an_event_that_was_waited_for_ends_a_measurement_on_a_gpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Products are queued between two events; the double's GPU takes 3 ms for each."""
+    log: list[str] = []
+
+    class Event:
+        def __init__(self, *, enable_timing: bool) -> None:
+            assert enable_timing
+
+        def record(self) -> None:
+            self.at = log.count("product")
+            log.append("record")
+
+        def synchronize(self) -> None:
+            log.append("wait")
+
+        def elapsed_time(self, end: Event) -> float:
+            assert log[-1] == "wait"
+            return 3.0 * (end.at - self.at)
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    assert device_ms(lambda: log.append("product"), device="cuda", num_runs=4) == 3.0
+    assert log == ["record", *["product"] * 4, "record", "wait"]
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--dtype", "bf16"], "--dtype bf16: on cpu choose one of fp32"),
+        (["--rounds", "0"], "0: expected a whole number above 0"),
+        pytest.param(
+            ["--device", "cuda"],
+            "finds no NVIDIA GPU",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU"),
+        ),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(
+    words: list[str], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
-        ceiling.main(["--dtype", "bf16"])
-    assert "--dtype bf16: on cpu choose one of fp32" in capsys.readouterr().err
+        ceiling.main(words)
+    assert why in capsys.readouterr().err

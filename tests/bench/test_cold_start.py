@@ -32,5 +32,6 @@ def test_every_start_answers_a_click_and_its_steps_are_told_apart(
     assert 0 < resident[0] < resident[1] < resident[-1]
     assert {"apsam_serve_ms", "numpy_ms", "standard library_ms"} <= imports.figures.keys()
     (figure,) = document.figures
-    assert figure.key == "cold_start_s"
+    assert figure.key == "cold_start_s_tiny"
+    assert document.settings["preset"] == "tiny"
     assert figure.value == pytest.approx(serving.samples[0], rel=1e-3)

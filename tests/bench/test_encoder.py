@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from apsam_export.flops import count
 from apsam_export.passes import rewritten
 from apsam_export.split import write_graph
 from apsam_serve.contract.manifest import open_bundle, write_manifest
@@ -58,15 +59,24 @@ def test_every_encoder_has_a_row_with_speed_beside_accuracy(
     assert encoder.main([*words, "--json", str(path)]) == 0
     document = json.loads(path.read_text())
     rows = {(row["group"], row["name"]): row for row in document["rows"]}
+    assert document["settings"]["weights"] == {"tiny": "random weights"}
+    flops = count(PRESET)["image_encoder"]
+    gflop = {name: flop / 1e9 for name, flop in asdict(flops).items()}
     for batch in (1, 2):
         group = f"image encoder, tiny, batch {batch}"
         assert [name for found, name in rows if found == group] == [
             ORIGINAL, NARROW, FUSED, ours("fp32"), PRODUCT,
         ]  # fmt: skip
-        mine = rows[group, ours("fp32")]["figures"]
-        assert mine.keys() == {"gflop", "gflop_per_s", "share_of_ceiling", "max_difference"}
-        assert 0 < mine["max_difference"] < 1e-4
-        assert rows[group, ORIGINAL]["figures"]["max_difference"] == 0
+        own = {name: row["figures"] for (found, name), row in rows.items() if found == group}
+        for name in (ORIGINAL, NARROW, FUSED, ours("fp32")):
+            assert own[name].keys() == {
+                "gflop", "gflop_per_s", "share_of_ceiling", "max_difference",
+            }  # fmt: skip
+        assert own[ours("fp32")]["gflop"] == batch * gflop["exported"]
+        assert own[ORIGINAL]["gflop"] == batch * gflop["published"]
+        assert 0 < own[NARROW]["gflop"] < own[FUSED]["gflop"]  # relative positions as columns
+        assert 0 < own[ours("fp32")]["max_difference"] < 1e-4
+        assert own[ORIGINAL]["max_difference"] == 0
     whole = "whole encode with the Energy-Aware Encoder, tiny, batch 1"
     assert {name for found, name in rows if found == whole} == {ORIGINAL, ours("fp32")}
     figures = {figure["key"]: figure for figure in document["figures"]}

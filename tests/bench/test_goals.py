@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,16 @@ from bench.goals import GOALS, main, markdown, read
 from bench.measure.card import ROOT
 from bench.measure.document import Document, Figure
 
+GPU = {"name": "H200"}
 
-def saved(path: Path, *figures: Figure, date: str = "2026-01-02T00:00:00+00:00") -> Path:
-    card: dict[str, Any] = {"date": date, "cpu": "EPYC", "cores": 2, "gpus": []}
+
+def saved(
+    path: Path,
+    *figures: Figure,
+    date: str = "2026-01-02T00:00:00+00:00",
+    gpus: Sequence[Mapping[str, str]] = (),
+) -> Path:
+    card: dict[str, Any] = {"date": date, "cpu": "EPYC", "cores": 2, "gpus": list(gpus)}
     document = Document(benchmark="x", settings={}, rows=(), figures=figures, card=card, command="")
     path.write_text(json.dumps(document.to_json()))
     return path
@@ -30,7 +38,7 @@ def table(capsys: pytest.CaptureFixture[str], *paths: Path) -> dict[str, list[st
 
 
 def test_every_goal_has_a_key_and_a_name_of_its_own() -> None:
-    assert len({goal.key for goal in GOALS}) == len(GOALS) == 18
+    assert len({goal.key for goal in GOALS}) == len(GOALS) == 19
 
 
 def test_what_was_not_measured_is_not_run_and_says_how_to(
@@ -52,11 +60,13 @@ def test_what_was_not_measured_is_not_run_and_says_how_to(
          "3.10x (2.90 to 3.30)", "undecided: the interval holds the goal"),
         (Figure(key="click_vs_predictor_tiny", value=2, low=1.9, high=2.1),
          "2.00x (1.90 to 2.10)", "no"),
-        (Figure(key="service_cost_ms", value=2), "2.00 ms", "yes"),
-        (Figure(key="service_cost_ms", value=2.01), "2.01 ms", "no"),
-        (Figure(key="resident_mb", value=218.4, detail="a|b"), "218 MB, a\\|b", "yes"),
-        (Figure(key="encode_vit_l_ceiling_share", value=0.61), "61 %", "yes"),
-        (Figure(key="stations_fairness", value=0.5, low=0.4, high=0.6), "50 % (40 to 60)", "no"),
+        (Figure(key="service_cost_ms_tiny", value=2), "2.00 ms", "yes"),
+        (Figure(key="service_cost_ms_tiny", value=2.01), "2.01 ms", "no"),
+        (Figure(key="resident_mb_tiny", value=218.4, detail="a|b"), "218 MB, a\\|b", "yes"),
+        (Figure(key="stations_fairness_tiny", value=0.5, low=0.4, high=0.6),
+         "50 % (40 to 60)", "no"),
+        (Figure(key="click_vs_predictor_tiny", value=0, refused="mean IoU 0.5"),
+         "not compared: mean IoU 0.5", ""),
     ],
 )  # fmt: skip
 def test_a_figure_stands_with_its_interval_and_whether_it_suffices(
@@ -70,7 +80,9 @@ def test_the_figure_measured_last_counts_whatever_the_order_of_files(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     old = saved(
-        tmp_path / "old.json", Figure(key="apg_ms", value=9), Figure(key="cold_start_s", value=4)
+        tmp_path / "old.json",
+        Figure(key="apg_ms", value=9),
+        Figure(key="cold_start_s_tiny", value=4),
     )
     # Later as an instant, earlier as a text.
     new = saved(
@@ -79,7 +91,26 @@ def test_the_figure_measured_last_counts_whatever_the_order_of_files(
     for order in ((old, new), (new, old)):
         found = table(capsys, *order)
         assert found["apg_ms"][1] == "0.5 ms"
-        assert found["cold_start_s"][1] == "4.00 s"
+        assert found["cold_start_s_tiny"][1] == "4.00 s"
+
+
+def test_a_goal_counts_only_what_its_kind_of_machine_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = (
+        Figure(key="cold_start_s_tiny", value=4),
+        Figure(key="encode_vit_l_ceiling_share", value=0.61),
+    )
+    later = "2026-01-03T00:00:00+00:00"
+    cpu = saved(tmp_path / "cpu.json", *both)
+    gpu = saved(tmp_path / "gpu.json", *both, Figure(key="apg_ms", value=1), date=later, gpus=[GPU])
+    found = table(capsys, cpu, gpu)
+    assert found["cold_start_s_tiny"][1] == "4.00 s"
+    assert found["encode_vit_l_ceiling_share"][1:3] == ["61 %", "yes"]
+    assert found["apg_ms"][1] == "not run"
+    assert main([str(cpu), str(gpu)]) == 0
+    told = capsys.readouterr().out
+    assert "- 2 CPU cores (EPYC): cpu.json\n- H200, 2 CPU cores (EPYC): gpu.json" in told
 
 
 def test_it_says_what_was_measured_where_and_which_files_it_left_out(
@@ -90,7 +121,9 @@ def test_it_says_what_was_measured_where_and_which_files_it_left_out(
     assert main([str(other), str(saved(tmp_path / "a.json", Figure(key="apg_ms", value=1)))]) == 0
     said = capsys.readouterr()
     assert "- 2 CPU cores (EPYC): a.json" in said.out
-    assert "other.json: not apsam-bench/1, left out" in said.err
+    assert "other.json: left out: schema is None: expected 'apsam-bench/1'" in said.err
+    assert main([str(tmp_path / "gone.json")]) == 1
+    assert "goals: error: " in capsys.readouterr().err
 
 
 def test_the_readmes_table_is_that_of_the_results() -> None:

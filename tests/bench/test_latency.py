@@ -6,18 +6,25 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import cv2
+import grpc
 import numpy as np
 import pytest
 
-from bench import latency
+from apsam_train.checkpoint import Card, save_checkpoint
+from apsam_train.models import APSAM
+from bench import latency, load_peers, models
 from bench.measure.card import ROOT
 from bench.measure.document import SCHEMA
 from bench.measure.serving import ServedBundle
 from tests.serve.conftest import NAMED_MODEL, write_tiny_bundle
+from tests.train.conftest import small_model, small_preset
+
+__all__ = ["small_model", "small_preset"]
 
 STAGES = {"queue", "decode_1", "points", "decode_2", "mask", "serialise", "network"}
 ROOM_FOR_ONE = 6000
@@ -64,6 +71,7 @@ def test_a_closed_loop_of_its_own_server_fills_every_field(
     assert document["command"].startswith("python bench/latency.py --bundle ")
     assert document["settings"]["preset"] == "tiny"
     assert document["settings"]["options"] == ["--masks-per-image", "1"]
+    assert document["settings"]["weights"] == "those of the bundle that was given"
     assert {"cpu", "cpu_flags", "cores", "gpus", "versions", "date"} <= document["card"].keys()
     click, encode, warm_up = document["rows"]
     assert (click["group"], click["unit"]) == ("click, tiny", "ms")
@@ -136,6 +144,64 @@ def test_documents_are_compared_without_a_run(
     assert "| click, tiny | APSAM through gRPC |" in capsys.readouterr().out
 
 
+def test_peers_run_in_turns_with_ours(
+    tiny_bundle: Path,
+    small_model: APSAM,
+    images: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The bundle answers discs, whatever the checkpoint would: that is shown, and not compared."""
+    checkpoint = tmp_path / "model.safetensors"
+    save_checkpoint(
+        checkpoint, small_model, Card.of(small_model, {"config": {"apg": {"core": 0.05}}})
+    )
+    files = models.ModelFiles(checkpoint=checkpoint, bundle=tiny_bundle, note="random weights")
+    monkeypatch.setattr(models, "bundle_of", lambda name, *, options: files)
+    monkeypatch.setattr(load_peers, "_PAUSE_S", 0.0)
+    words = ("--bundle", "tiny", "--images", images, *SHORT, "--peers", "--peer", "predictor")
+    code, document = run(capsys, *words, "--rounds", 1)
+    assert code == 0
+    assert document["settings"]["weights"] == "random weights"
+    assert document["settings"]["server_threads"] == 1
+    ours, theirs = (row for row in document["rows"] if row["group"] == "in turns: click, tiny")
+    assert [ours["name"], theirs["name"]] == [load_peers.NAMES[n] for n in ("grpc", "predictor")]
+    assert ours["stages"].keys() >= STAGES
+    assert theirs["stages"].keys() == {"decode_1", "points", "decode_2"}
+    for row in (ours, theirs):
+        assert row["distribution"]["num"] == row["mask_iou"]["num"] == 8
+        assert {"iou_with_ours", "same_points_share"} <= row["figures"].keys()
+    assert theirs["mask_iou"]["mean"] > 0.95  # on images of these few pixels, edges count
+    why = theirs["note"].removeprefix("not compared: ")
+    assert why.startswith("its masks have mean IoU 0.")
+    assert [(one["key"], one["refused"]) for one in document["figures"]] == [
+        (f"{verb}_vs_predictor_tiny", why) for verb in ("click", "click_after_pause", "encode")
+    ]
+
+
+def test_on_a_gpu_a_preset_is_served_in_half_precision_with_its_kernels(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def bundle_of(name: str, *, options: tuple[str, ...]) -> models.ModelFiles:
+        asked.append(options)
+        return models.ModelFiles(checkpoint=tmp_path, bundle=tmp_path, note=name)
+
+    monkeypatch.setattr(models, "for_this_gpu", lambda: ("--precision", "fp16"))
+    monkeypatch.setattr(models, "bundle_of", bundle_of)
+    for words, build in (
+        (["--device", "cuda"], ["--build", "fp16"]),
+        (["--device=cuda", "--build", "fp32"], []),
+        (["--device", "cpu"], []),
+    ):
+        options = latency._parser().parse_args(["--bundle", "vit_l", "--", *words])
+        latency._find_model(options)
+        assert options.options == [*words, *build]
+    assert asked == [("--precision", "fp16"), ("--precision", "fp16"), ()]
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -143,6 +209,21 @@ def test_documents_are_compared_without_a_run(
         (("--bundle", ".", "--peers"), "--peers without --checkpoint"),
         (("--bundle", "b", "--rate", "5", "--concurrency", "2"), "give one of the two"),
         (("--bundle", "b", "--stations", "0"), "--stations is 0; give a number above 0"),
+        (("--bundle", "b", "--images", "nowhere"), "No such file or directory: 'nowhere'"),
+        (("--bundle", "b", "--images", "bench"), "bench holds no image"),
+        (("--bundle", "b", "--peer", "compiled"), "--peer compiled without --peers; give both"),
+        (
+            ("--bundle", "b", "--peers", "--peer", "sam3"),
+            "--peer 'sam3': choose of in_process, pre",
+        ),
+        (
+            ("--bundle", "b", "--peers", "--peer", "predictor", "--", "--device", "cuda"),
+            "--peer 'predictor': choose of gpu_fp16",
+        ),
+        (
+            ("--bundle", "b", "--server", "localhost:1", "--", "--build", "fp16"),
+            "--build fp16 beside --server: nothing is started that could take them",
+        ),
         (("--bundle", "b", "--slo", "p98=1ms"), "SLO 'p98=1ms' is about 'p98', expected one of"),
         (("--compare", "none.json", "none.json"), "No such file"),
     ],
@@ -162,3 +243,25 @@ def test_a_server_of_another_model_is_refused(
     words = ("--bundle", tmp_path / "other", "--images", images, "--server", served, *SHORT)
     assert latency.main([str(word) for word in words]) == 1
     assert "give --bundle the one that is served" in capsys.readouterr().err
+
+
+def test_a_server_of_something_else_is_told_from_ours(
+    tiny_bundle: Path, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        other = grpc.server(pool)
+        address = f"127.0.0.1:{other.add_insecure_port('127.0.0.1:0')}"
+        other.start()
+        words = ("--bundle", tiny_bundle, "--images", images, "--server", address, *SHORT)
+        code = latency.main([str(word) for word in words])
+        other.stop(None).wait()
+    assert code == 1
+    assert f"{address} does not say what it serves: UNIMPLEMENTED" in capsys.readouterr().err
+
+
+def test_the_json_is_there_even_where_the_report_cannot_be_written(
+    tiny_bundle: Path, images: Path, served: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--bundle", tiny_bundle, "--images", images, "--server", served, *SHORT)
+    code, document = run(capsys, *words, "--html", tiny_bundle)
+    assert (code, document["schema"]) == (1, SCHEMA)

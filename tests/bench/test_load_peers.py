@@ -5,8 +5,9 @@ import pytest
 from numpy.typing import NDArray
 
 from apsam_serve.contract.prompts import Prompt
+from bench import load_peers
 from bench.load_accuracy import Reference
-from bench.load_peers import figures_of, in_turns, left_out, refusal, rows_of
+from bench.load_peers import figures_of, in_turns, left_out, rows_of
 from bench.measure.workload import Workload
 from bench.peers import Answer, Peers
 
@@ -16,6 +17,11 @@ WORKLOAD = Workload(
     files=[b"", b""],
     clicks=[(0, Prompt.click(3, 4)), (0, Prompt.click(5, 6)), (1, Prompt.click(7, 8))],
 )
+
+
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load_peers, "_PAUSE_S", 0.0)
 
 
 def square(size: int = 10, *points: tuple[float, float]) -> Answer:
@@ -51,24 +57,49 @@ def peers_of(log: list[str], **answers: Answer) -> Peers:
 
 
 @pytest.mark.parametrize(
-    ("theirs", "why"),
+    ("theirs", "why", "same"),
     [
-        (square(), ""),
-        (square(10, (8, 9), (1.2, 2)), ""),
-        (square(9), "not compared: its masks have mean IoU 0.8100 with ours, under 0.99"),
-        (square(10, (1, 2), (8, 12)), "not compared: only 0% of its adaptive points are ours"),
-        (square(10, (1, 2)), "not compared: only 0% of its adaptive points are ours"),
+        (square(), "", 1),
+        (square(10, (8, 9), (1.2, 2)), "", 1),
+        (square(10, (1, 2), (8, 12)), "", 0),
+        (square(10, (1, 2)), "", 0),
+        (square(9), "its masks have mean IoU 0.8100 with ours, under 0.99", 1),
     ],
 )
-def test_a_peer_that_answers_otherwise_is_not_compared(theirs: Answer, why: str) -> None:
-    log: list[str] = []
-    took = in_turns(peers_of(log, grpc=square(), predictor=theirs), WORKLOAD, rounds=4)
-    assert refusal(took["predictor"].answers, took["grpc"].answers) == why
-    figures = figures_of(took, preset="tiny")
-    expected = [] if why else ["click", "click_after_pause", "encode"]
-    assert [figure.key for figure in figures] == [f"{verb}_vs_predictor_tiny" for verb in expected]
+def test_a_peer_that_answers_other_masks_is_not_compared(
+    theirs: Answer, why: str, same: float
+) -> None:
+    """Of other points the share is told, for masks are what is asked for."""
+    took = in_turns(peers_of([], grpc=square(), predictor=theirs), WORKLOAD, rounds=4)
+    figures = figures_of(took, preset="tiny", rounds=4)
+    assert [figure.key for figure in figures] == [
+        f"{verb}_vs_predictor_tiny" for verb in ("click", "click_after_pause", "encode")
+    ]
+    for figure in figures:
+        assert figure.refused == why
+        assert (figure.value == 0) == bool(why)
+        assert figure.detail.endswith(f"same points {same:.0%}")
     ours, other, *_ = rows_of(took, reference_of(square()), preset="tiny")
-    assert (ours.note, other.note) == ("", why)
+    assert (ours.note, other.note) == ("", f"not compared: {why}" if why else "")
+    assert other.figures["same_points_share"] == same
+
+
+def test_clicks_of_a_block_are_drawn_together() -> None:
+    """Blocks in which all clicks take alike say as much as one click each."""
+    took = in_turns(peers_of([], grpc=square(), predictor=square()), WORKLOAD, rounds=4)
+    took["grpc"].clicks_ms = [1.0] * 12
+    took["predictor"].clicks_ms = [2.0] * 4 + [3.0] * 4 + [4.0] * 4
+    click, *_ = figures_of(took, preset="tiny", rounds=4)
+    assert (click.value, click.low, click.high) == (3, 2, 4)
+
+
+def test_first_calls_of_all_are_not_counted() -> None:
+    log: list[str] = []
+    took = in_turns(peers_of(log, grpc=square(), predictor=square()), WORKLOAD, rounds=1)
+    assert log[:4] == ["encode grpc", "grpc 3", "encode predictor", "predictor 3"]
+    assert sum("encode" in line for line in log[4:]) == sum(
+        len(one.encodes_ms) for one in took.values()
+    )
 
 
 def test_everybody_gets_the_same_calls_and_every_call_is_counted() -> None:

@@ -24,7 +24,7 @@ def test_each_state_of_the_service_has_its_memory_and_no_torch(
     assert rows["one held image"].figures["reported_mb"] > 0
     assert rows["imports of the service"].samples[0] > 1
     (figure,) = document.figures
-    assert figure.key == "resident_mb"
+    assert figure.key == "resident_mb_tiny"
     assert figure.value >= 0.999 * started.samples[0]
     assert "no torch in the process" in figure.detail
 

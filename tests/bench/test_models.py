@@ -23,7 +23,7 @@ def exports(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Folders that were exported, without the minutes that takes."""
     made: list[Path] = []
 
-    def export(checkpoint: Path, out: Path) -> Path:
+    def export(checkpoint: Path, out: Path, *options: str) -> Path:
         out.mkdir()
         made.append(out)
         return out
@@ -34,11 +34,16 @@ def exports(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return made
 
 
-def test_a_bundle_is_made_once(exports: list[Path], small_preset: Preset, tmp_path: Path) -> None:
+def test_a_bundle_is_made_once(
+    exports: list[Path], small_preset: Preset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     first, second = (models.bundle_of("tiny", kept=tmp_path) for _ in range(2))
     assert first == second
-    assert first.note == "random weights"
+    assert first.note == "random weights, adaptive points on 4% of an image"
     assert exports == [first.bundle]
+    said = f"tiny is exported to {first.bundle}, {first.note}; a large model takes minutes, once"
+    assert capsys.readouterr().err.count(said) == 1
+    assert models.bundle_of("tiny", options=("--rtx",), kept=tmp_path).bundle != first.bundle
     first.checkpoint.write_bytes(b"others")
     assert models.bundle_of("tiny", kept=tmp_path).bundle != first.bundle
 

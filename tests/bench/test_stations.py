@@ -42,7 +42,7 @@ def test_more_stations_share_batches_and_get_the_masks_that_one_alone_gets(
 
 def test_the_goals_figures_are_there(document: stations.Document) -> None:
     gain, fairness = document.figures
-    assert (gain.key, fairness.key) == ("stations_8_vs_1", "stations_fairness")
+    assert (gain.key, fairness.key) == ("stations_8_vs_1_tiny", "stations_fairness_tiny")
     assert gain.value > 0
     assert 0 < fairness.value <= 1
 

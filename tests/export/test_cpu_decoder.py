@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from apsam_export.cpu_decoder import FewTokens, TokenDrawing, with_cpu_decoder
+from apsam_export.cpu_decoder import FewTokens, draw_in_token_order, with_cpu_decoder
 from apsam_export.passes import rewritten
 from apsam_train.models import APSAM, build
 from apsam_train.models.prompt_decoder import draw_masks
@@ -53,7 +53,7 @@ def test_draw_in_token_order(model: APSAM, one_node: bool) -> None:
     places = drawn(3, spec.grid**2, spec.embed_dim)
     want = draw_masks(decoder, tokens, places)
     assert want.shape == (3, spec.num_masks, spec.mask_side, spec.mask_side)
-    torch.testing.assert_close(TokenDrawing(decoder)(tokens, places), want, **EXACT)
+    torch.testing.assert_close(draw_in_token_order(decoder, tokens, places), want, **EXACT)
 
 
 def test_the_decoder_is_another_with_the_same_weights_and_the_model_keeps_its_own(
@@ -61,7 +61,7 @@ def test_the_decoder_is_another_with_the_same_weights_and_the_model_keeps_its_ow
 ) -> None:
     changed = with_cpu_decoder(model)
     assert isinstance(changed.mask_decoder.transformer, FewTokens)
-    assert not [part for part in model.modules() if isinstance(part, (FewTokens, TokenDrawing))]
+    assert not [part for part in model.modules() if isinstance(part, FewTokens)]
     assert {id(p) for p in changed.parameters()} == {id(p) for p in model.parameters()}
 
 

@@ -71,6 +71,7 @@ def test_a_table_names_builds_graphs_tensors_sizes_and_flops(
         "-> embedding float32 [B, 8, 4, 4]",
         "-> category_logits float32 [P, 4]",
         "compiled: version 10.13",
+        "in 1e9; exported: FP32",
         "4.00       3.00      25.0%",
         "fold_positions  a matrix of tokens x tokens",
         "sm_89  kernels_sm_89.cubin  0.00 MB",

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from apsam_export.cpu_attention import CpuAttention
+from apsam_export.cpu_decoder import draw_in_token_order, with_cpu_decoder
 from apsam_export.cpu_encoder import CpuEncoder, Patches, merged_mlp
 from apsam_export.passes import PASSES, rewritten
 from apsam_export.products import Product, spread
@@ -19,7 +20,7 @@ from apsam_serve.contract.prompts import PointLabel
 from apsam_train.models import APSAM, build, with_category_head
 from apsam_train.models.attention import _fold_positions, _project, attend
 from apsam_train.models.preset import Placement, Stem
-from apsam_train.models.prompt_decoder import embed_mask, embed_points
+from apsam_train.models.prompt_decoder import draw_masks, embed_mask, embed_points
 from apsam_train.models.sam_parts import LayerNorm2d, window_partition, window_unpartition
 from tests.train.conftest import SMALL
 
@@ -167,12 +168,13 @@ def test_patches_in_one_product() -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("placement", ["mlp_parallel", "after_attention"])
-@pytest.mark.parametrize("stem", ["patch", "conv"])
+@pytest.mark.parametrize(("stem", "window"), [("patch", 3), ("conv", 3), ("conv", 0)])
 def test_the_encoder_for_cpus_is_the_encoder(
-    stem: Stem, placement: Placement, monkeypatch: pytest.MonkeyPatch
+    stem: Stem, window: int, placement: Placement, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(0)
-    model = build(replace(SMALL, stem=stem, adapter_placement=placement)).eval().double()
+    small = replace(SMALL, stem=stem, window=window, adapter_placement=placement)
+    model = build(small).eval().double()
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.2)
     monkeypatch.setattr(Tensor, "float", Tensor.double)  # of pixels
@@ -197,19 +199,20 @@ def test_labels_by_arithmetic(model: APSAM) -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("given", [True, False])
-def test_mask_prompt_by_arithmetic(model: APSAM, given: bool) -> None:
+def test_mask_prompt_by_arithmetic(model: APSAM) -> None:
     encoder, side = model.prompt_encoder, model.preset.spec.mask_side
-    masks = torch.randn(1, 1, side, side, dtype=torch.float64)
-    _, want = encoder(points=None, boxes=None, masks=masks if given else None)
-    if not given:
-        want = want[:1]
-    found = embed_mask(encoder, masks, torch.full((1,), float(given), dtype=torch.float64))
-    torch.testing.assert_close(found, want, **EXACT)
+    masks = torch.randn(3, 1, side, side, dtype=torch.float64)
+    given = torch.tensor([1.0, 0.0, 1.0], dtype=torch.float64)
+    found = embed_mask(encoder, masks, given)
+    for row in range(3):
+        mask = masks[row : row + 1] if given[row] else None
+        _, want = encoder(points=None, boxes=None, masks=mask)
+        torch.testing.assert_close(found[row : row + 1], want, **EXACT)
 
 
 @torch.no_grad()
-def test_gather_embeddings(model: APSAM) -> None:
+@pytest.mark.parametrize("for_cpus", [False, True])
+def test_gather_embeddings(model: APSAM, for_cpus: bool) -> None:
     spec = model.preset.spec
     embeddings = torch.randn(2, spec.embed_dim, spec.grid, spec.grid, dtype=torch.float64)
     coords = torch.rand(3, 2, 2, dtype=torch.float64) * spec.side
@@ -218,12 +221,14 @@ def test_gather_embeddings(model: APSAM) -> None:
     sparse = embed_points(encoder, coords, labels)
     _, dense = encoder(points=None, boxes=None, masks=None)
     owner = torch.tensor([1, 0, 1])
-    found = model.decode(
+    asked = with_cpu_decoder(model) if for_cpus else model
+    found = asked.decode(
         embedding=embeddings,
         energy_query=torch.zeros(2, spec.embed_dim, dtype=torch.float64),
         image_index=owner,
         point_coords=coords,
         point_labels=labels,
+        draw=draw_in_token_order if for_cpus else draw_masks,
     )
     for image in (0, 1):
         mine = owner == image

@@ -1,8 +1,8 @@
 // A mask as one bit per pixel, 32 pixels of a row per word, the left-most in the lowest bit.
 //
-// The reference keeps prefix counts and prefix sums of x per row; here a count or a sum over
-// columns [start, stop) is a handful of population counts, so that no table is built or stored:
-// a 256 x 256 mask is 9 KB of shared memory instead of 514 KB of tables.
+// The reference keeps the runs of a mask (contract/runs.py), as many as there are; here a count or a
+// sum over columns [start, stop) is a handful of population counts, and a 256 x 256 mask is 9 KB of
+// shared memory, whatever is on it.
 #pragma once
 
 constexpr int MAX_SIDE = 256;

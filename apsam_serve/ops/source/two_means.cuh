@@ -1,5 +1,5 @@
-// Lloyd's algorithm with K = 2 on the pixels of a mask (paper 4.4): the twin of `_two_means` and of
-// what it calls in contract/apg.py, row by row. Compile without fused multiply-add.
+// Lloyd's algorithm with K = 2 on the pixels of a mask (paper 4.4): the twin of `two_means` and of
+// what it calls in contract/two_means.py, row by row. Compile without fused multiply-add.
 #pragma once
 
 #include "bit_rows.cuh"
@@ -153,9 +153,8 @@ __device__ Sums seed(const BitRows& rows, int at) {
     return {1, at % 2 == 0 ? run.left : run.right, at / 2};
 }
 
-// Both clusters when the assignment rests; the first one's columns of each row are then in `cuts`.
-// The reference stops when no cut moves, this when no sum does, which costs no further fold. The
-// answer is the same, because the next cuts follow from the sums alone.
+// Both clusters when no sum moves; the first one's columns of each row are then in `cuts`, and rest,
+// because the next cuts follow from the sums alone.
 __device__ Clusters two_means(const BitRows& rows, const Moments& all, int max_iterations, int side,
                               Span* cuts, Scratch& scratch) {
     const Ends ends = principal_extremes(rows, all, scratch.ends);

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from bench.measure.distribution import Distribution, ratio
+from bench.measure.distribution import Distribution, difference, ratio, typical
 
 
 def test_quantiles_of_known_numbers() -> None:
@@ -21,17 +21,18 @@ def test_nothing_has_no_distribution() -> None:
 
 
 @pytest.mark.parametrize(
-    ("over", "under", "paired", "says"),
+    ("over", "under", "block", "says"),
     [
-        ([], [1.0], False, "0 over 1 samples; give at least one of both"),
-        ([1.0, 2.0], [1.0], True, "2 and 1 samples are no pairs; give as many of both"),
+        ([], [1.0], None, "0 over 1 samples; give at least one of both"),
+        ([1.0, 2.0], [1.0], None, "2 and 1 samples are no pairs; give as many of both"),
+        ([1.0] * 3, [1.0] * 3, 2, "3 samples are no blocks of 2; give whole blocks"),
     ],
 )
 def test_a_ratio_of_what_cannot_be_compared_says_why(
-    over: Sequence[float], under: Sequence[float], paired: bool, says: str
+    over: Sequence[float], under: Sequence[float], block: int | None, says: str
 ) -> None:
     with pytest.raises(ValueError, match=says):
-        ratio(over, under, paired=paired)
+        ratio(over, under, paired=True, block=block)
 
 
 def test_the_interval_holds_the_true_ratio_about_nineteen_times_in_twenty() -> None:
@@ -61,3 +62,31 @@ def test_samples_that_depend_on_each_other_widen_the_interval() -> None:
     shuffled = rng.permutation(walk)
     slow, fast = ratio(walk, [10.0] * 600), ratio(shuffled, [10.0] * 600)
     assert slow.high - slow.low > 1.5 * (fast.high - fast.low)
+
+
+def test_blocks_that_were_measured_together_are_drawn_together() -> None:
+    """Twelve blocks of twenty: the interval speaks of twelve values, wherever a block begins."""
+    rng = np.random.default_rng(4)
+    held = 0
+    for number in range(40):
+        over, under = (
+            np.exp(np.repeat(rng.normal(0, 0.3, 12), 20) + rng.normal(0, 0.02, 240))
+            for _ in range(2)
+        )
+        together = ratio(3 * over, under, block=20, seed=number)
+        moving = ratio(3 * over, under, seed=number)
+        assert together.high - together.low > moving.high - moving.low
+        held += together.low <= 3 <= together.high
+    assert 35 <= held <= 40
+
+
+def test_a_difference_of_medians_is_uncertain_on_both_sides() -> None:
+    rng = np.random.default_rng(5)
+    over, under = 12 + rng.normal(size=200), 10 + rng.normal(size=200)
+    found, known = difference(over, under), typical(over)
+    assert found.low < 2 < found.high
+    assert found.value == pytest.approx(np.median(over) - np.median(under))
+    assert known.low < known.value == np.median(over) < known.high
+    assert found.high - found.low > 1.2 * (known.high - known.low)
+    slower = difference(under + 1, under, paired=True)
+    assert slower.low == pytest.approx(slower.high) == pytest.approx(1)

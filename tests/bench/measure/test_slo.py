@@ -13,6 +13,8 @@ ROWS = (
     Row(name="memory", samples=[100.0, 200.0], unit="MB"),
     Row(name="peer", group="peers", samples=[], note="not installed"),
     Row(name="dead", group="idle", samples=[], errors={"INTERNAL": 3}),
+    Row(name="predictor", group="in turns: click, tiny", samples=[900.0], errors={"PEER": 9}),
+    Row(name="gRPC, warm-up", group="warm-up", samples=[800.0], errors={"UNKNOWN": 1}),
 )
 RUN = Document(benchmark="latency", settings={}, rows=ROWS, card={}, command="")
 
@@ -61,6 +63,14 @@ def test_what_cannot_be_read_is_refused_with_the_fix(text: str, words: str) -> N
         ("click:max=100ms", []),
         ("gRPC:p90=500ms", []),
         ("errors=3", []),
+        ("p50=1s", ["p50=1s: idle: dead has no answers to judge, 3 errors"]),
+        ("in turns:p50=1s", []),
+        ("warm-up:max=1s", []),
+        (
+            "in turns: click:errors=0",
+            ["in turns: click:errors=0: in turns: click, tiny: predictor had 9 errors (9 PEER)"],
+        ),
+        ("warm-up:p50=1ms", ["warm-up:p50=1ms: warm-up: gRPC, warm-up took 800 ms (p50 of 1)"]),
         ("click:errors=0", []),
         ("click:p50=50ms", ["click:p50=50ms: click, tiny: gRPC took 50.5 ms (p50 of 100)"]),
         ("encode:max=400ms", ["encode:max=400ms: encode, tiny: gRPC took 0.5 s (max of 1)"]),
@@ -90,4 +100,4 @@ def test_an_slo_of_a_run_without_rows_is_violated() -> None:
 
 
 def test_every_row_and_every_slo_is_judged() -> None:
-    assert len(check([parse("p50=1ms"), parse("errors=0"), parse("click:p50=1s")], RUN)) == 5
+    assert len(check([parse("p50=1ms"), parse("errors=0"), parse("click:p50=1s")], RUN)) == 6

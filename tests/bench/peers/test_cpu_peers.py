@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_info
 
 from apsam_serve.contract.masks import mask_iou
 from apsam_serve.contract.prompts import Box, Point, Prompt
@@ -59,6 +60,18 @@ def test_another_type_answers_nearly_the_same(
     ours.encode(noise)
     theirs, answer = (one.click(Prompt.click(40, 20)) for one in (peer, ours))
     assert mask_iou(theirs.mask, answer.mask) > 0.8
+
+
+def test_peers_compute_with_the_threads_they_were_given(source: Source) -> None:
+    def threads(*kinds: str) -> set[int]:
+        found = threadpool_info()
+        return {library["num_threads"] for library in found if library["user_api"] in kinds}
+
+    before = threads("blas")
+    with open_peers(["predictor", "predictor"], checkpoint=source.checkpoint, threads=3) as peers:
+        assert list(peers) == ["predictor"]
+        assert threads("blas", "openmp") == {3}
+    assert threads("blas") == before
 
 
 def test_every_name_has_a_module_and_a_list(source: Source) -> None:

@@ -34,6 +34,13 @@ def test_sums_are_those_of_the_pixels() -> None:
         assert list(_runs(mask).moments()) == expected
 
 
+def test_sums_are_exact_for_the_largest_mask() -> None:
+    mask = np.indices((1024, 1024)).sum(axis=0) % 2 == 1  # as many runs as there can be
+    y, x = np.nonzero(mask)
+    expected = [len(x), *(int(v.sum()) for v in (x, y, x * x, x * y, y * y))]
+    assert list(_runs(mask).moments()) == expected
+
+
 def test_pixels_are_numbered_row_by_row() -> None:
     for mask in _masks():
         runs = _runs(mask)

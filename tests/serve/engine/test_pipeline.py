@@ -15,7 +15,7 @@ from apsam_serve.engine.calls import Call
 from apsam_serve.engine.pipeline import Pipeline
 from apsam_serve.engine.worker import AnyJob, Worker
 
-MEGAPIXEL = 2**20
+SMALL = 512 * 512
 VERSION: Any = SimpleNamespace(compute=None, digest="model-1")
 
 
@@ -36,14 +36,14 @@ def pipeline(batcher: Batcher[AnyJob]) -> Iterator[Pipeline]:
 @pytest.mark.parametrize(
     ("num_pixels", "admitted", "packed_by"),
     [
-        (MEGAPIXEL, [Kind.CLICK], "MainThread"),
-        (MEGAPIXEL + 1, [Kind.CLICK], "apsam-masks_0"),
+        (SMALL, [Kind.CLICK], "MainThread"),
+        (SMALL + 1, [Kind.CLICK], "apsam-masks_0"),
         (None, [Kind.CLICK], "apsam-masks_0"),
-        (MEGAPIXEL, [Kind.CLICK, Kind.CLICK], "apsam-masks_0"),
-        (MEGAPIXEL, [Kind.CLICK, Kind.ENCODE], "apsam-masks_0"),
+        (SMALL, [Kind.CLICK, Kind.CLICK], "apsam-masks_0"),
+        (SMALL, [Kind.CLICK, Kind.ENCODE], "apsam-masks_0"),
     ],
 )
-def test_the_event_loop_packs_only_small_masks_and_only_while_nobody_else_is_there(
+def test_the_event_loop_packs_only_a_small_mask_and_only_while_nobody_else_is_there(
     pipeline: Pipeline,
     batcher: Batcher[AnyJob],
     num_pixels: int | None,

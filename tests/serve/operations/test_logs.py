@@ -7,12 +7,13 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from apsam_serve.config import LogFormat
+from apsam_serve.service import logs
 from apsam_serve.service.calls import CallRecord
 from apsam_serve.service.logs import Log, RequestLog
 
@@ -34,6 +35,35 @@ class Stuck(io.StringIO):
     def write(self, text: str) -> int:
         self.read.wait()
         return super().write(text)
+
+
+class Broken(io.StringIO):
+    """A pipe whose reader has gone."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+def eventually(holds: Callable[[], bool], patience_s: float = 5) -> None:
+    deadline_s = time.monotonic() + patience_s
+    while not holds():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def opened() -> Iterator[Callable[[io.StringIO], Log]]:
+    """Logs that are open until the test has ended."""
+    logs: list[Log] = []
+
+    def start(stream: io.StringIO) -> Log:
+        logs.append(Log("json", stream=stream))
+        logs[-1].open()
+        return logs[-1]
+
+    yield start
+    for log in logs:
+        log.close()
 
 
 def written(log_format: LogFormat, act: Callable[[], None], stream: io.StringIO) -> list[str]:
@@ -166,6 +196,57 @@ def test_a_line_that_cannot_be_made_is_no_failure_of_its_caller(
 ) -> None:
     assert written("text", lambda: logging.getLogger("x").info("%d", "no"), io.StringIO()) == []
     assert "Logging error" in capsys.readouterr().err
+
+
+def test_the_line_of_a_call_is_written_though_no_other_follows(
+    opened: Callable[[io.StringIO], Log], record: Record
+) -> None:
+    stream = io.StringIO()
+    opened(stream)
+    for number in (1, 2):
+        RequestLog().finished(record())
+        eventually(lambda number=number: stream.getvalue().count("\n") == number)  # type: ignore[misc]
+
+
+def test_other_lines_and_closing_do_not_wait_for_more_calls(
+    opened: Callable[[io.StringIO], Log], record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "_GATHER_S", 60)
+    stream = io.StringIO()
+    log = opened(stream)
+    for num_lines in (2, 4):
+        RequestLog().finished(record())
+        logging.getLogger("x").info("news")
+        eventually(lambda num_lines=num_lines: stream.getvalue().count("\n") == num_lines)  # type: ignore[misc]
+    RequestLog().finished(record())
+    log.close()
+    events = [json.loads(line)["event"] for line in stream.getvalue().splitlines()]
+    assert events == ["request", "log", "request", "log", "request"]
+
+
+def test_a_line_that_cannot_be_made_later_is_counted_and_the_next_are_written(
+    opened: Callable[[io.StringIO], Log], record: Record
+) -> None:
+    stream = io.StringIO()
+    log = opened(stream)
+    logging.getLogger("x").info("a name that others may use", extra={"call": 5})
+    RequestLog().finished(record(request_id=5))
+    RequestLog().finished(record())
+    log.close()
+    assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == [
+        "log",
+        "request",
+    ]
+    assert log.num_dropped == 1
+
+
+def test_a_reader_that_has_gone_makes_no_line_wait(
+    opened: Callable[[io.StringIO], Log], record: Record
+) -> None:
+    log = opened(Broken())
+    for _ in range(500):  # ten seconds, if each waited for the next
+        RequestLog().finished(record())
+    eventually(lambda: log.num_dropped == 500)
 
 
 def test_closing_gives_the_root_logger_back() -> None:

@@ -8,6 +8,7 @@ import threading
 import urllib.request
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -186,15 +187,62 @@ def test_every_call_and_batch_is_counted_once_however_scrapes_fall(
 
     scraper = threading.Thread(target=scrape_all_the_time)
     scraper.start()
-    for number in range(1, 1001):
+    for _ in range(1000):
         metrics.finished(record())
-        if number in (1, 33):  # few wait for the next scrape, many are counted at once
-            assert metrics.registry.get_sample_value("apsam_requests_total", CLICKED) == number
+        metrics._batch_done("click", 2, [0.1, 0.2])
     ended.set()
     scraper.join()
     counted = metrics.registry.get_sample_value
     assert counted("apsam_requests_total", CLICKED) == 1000
     assert counted("apsam_request_seconds_count", {"method": "Segment"}) == 1000
+    assert counted("apsam_batch_size_sum", {"class": "click"}) == 2000
+    assert counted("apsam_queue_seconds_count", {"class": "click"}) == 2000
+
+
+@pytest.mark.parametrize("num", [1, 33])  # few wait for the next scrape, many are counted at once
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [
+        ("apsam_requests_total", CLICKED),
+        ("apsam_request_seconds_count", {"method": "Segment"}),
+        ("apsam_stage_seconds_count", {"stage": "points"}),
+        ("apsam_batch_size_count", {"class": "click"}),
+        ("apsam_queue_seconds_count", {"class": "click"}),
+    ],
+)
+def test_a_scrape_of_one_metric_knows_of_every_call_and_batch(
+    record: Callable[..., CallRecord], num: int, name: str, labels: dict[str, str]
+) -> None:
+    metrics = Metrics()
+    for _ in range(num):
+        metrics.finished(record())
+        metrics._batch_done("click", 1, [0.1])
+    (family,) = metrics.registry.restricted_registry([name]).collect()
+    assert (labels, num) in [(one.labels, one.value) for one in family.samples]
+
+
+def test_a_scrape_waits_for_what_another_thread_has_begun_to_count(
+    record: Callable[..., CallRecord],
+) -> None:
+    counting, go_on = threading.Event(), threading.Event()
+
+    class Slow(dict[str, float]):
+        def items(self) -> Any:
+            counting.set()
+            assert go_on.wait(5)
+            return super().items()
+
+    metrics = Metrics()
+    metrics.finished(record(timings_s=Slow(points=0.001)))
+    counted, stage = metrics.registry.get_sample_value, {"stage": "points"}
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(counted, "apsam_stage_seconds_count", stage)
+        assert counting.wait(5)
+        second = threads.submit(counted, "apsam_stage_seconds_count", stage)
+        with pytest.raises(TimeoutError):
+            second.result(0.1)
+        go_on.set()
+        assert (first.result(), second.result()) == (1, 1)
 
 
 @pytest.mark.parametrize(("switched", "outcome"), [(True, "switched"), (False, "failed")])

@@ -169,6 +169,34 @@ def test_the_decoder_on_addresses_answers_like_the_decoder_on_arrays(
             np.testing.assert_array_equal(found["iou"], expected.iou)
 
 
+@pytest.mark.parametrize(
+    ("threads", "small", "expected"), [(2, 2**16, [2, 1]), (2, 0, [2, 2]), (1, 2**16, [1, 1])]
+)
+def test_a_lone_prompt_over_a_small_embedding_is_decoded_by_one_thread(
+    tiny_bundle: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    threads: int,
+    small: int,
+    expected: list[int],
+) -> None:
+    run, ran = Session.run, list[int]()
+
+    def spy(session: Session, *args: Any) -> list[Any]:
+        ran.append(session._session.get_session_options().intra_op_num_threads)
+        return run(session, *args)
+
+    monkeypatch.setattr(Session, "run", spy)
+    monkeypatch.setattr("apsam_serve.runtime.onnxruntime._SMALL_EMBEDDING", small)
+    runner = create(open_bundle(tiny_bundle), RunnerOptions(threads=threads))
+    runner.open()
+    two, one = (
+        runner.decode(**as_arguments(prompts(runner.model, images=1, num=num))) for num in (2, 1)
+    )
+    runner.close()
+    assert ran == expected
+    assert (len(two.iou), len(one.iou)) == (2, 1)
+
+
 def test_an_output_that_is_not_named_is_left_out(
     runner: OnnxRuntimeRunner, device: HostDevice, model: ModelSpec
 ) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from typing import Any
+
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
@@ -17,6 +20,7 @@ from apsam_serve.engine.replies import Embedding
 from apsam_serve.errors import InvalidImageError, InvalidInputError
 from apsam_serve.service import convert, convert_images
 from apsam_serve.v1 import segmentation_pb2 as pb
+from tests.serve.service.asking import CLICK, handle
 
 DUAL = DualEnergyInput(
     width=2,
@@ -140,3 +144,31 @@ def test_a_duration_survives_the_way(seconds: float) -> None:
 def test_a_duration_that_is_no_time_is_refused(message: Duration) -> None:
     with pytest.raises(InvalidInputError, match=r"ttl of .* is no time; give one above 0"):
         convert.seconds_from("ttl", message)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "num_prompts", "thread"),
+    [
+        (pb.MASK_ENCODING_COCO_RLE, 1, b"apsam-serve"),
+        (pb.MASK_ENCODING_COCO_RLE, 2, b"apsam-masks"),
+        (pb.MASK_ENCODING_POLYGON, 1, b"apsam-masks"),
+    ],
+)
+def test_only_a_lone_mask_that_is_packed_fast_is_packed_on_the_event_loop(
+    stub: Any,
+    bag_png: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+    encoding: pb.MaskEncoding,
+    num_prompts: int,
+    thread: bytes,
+) -> None:
+    monkeypatch.setitem(
+        convert.PACKERS,
+        encoding,
+        lambda mask: threading.current_thread().name.encode(),
+    )
+    request = pb.SegmentRequest(
+        handle=handle(stub, bag_png), prompts=[CLICK] * num_prompts, mask_encoding=encoding
+    )
+    answer = stub.Segment(request, timeout=10)
+    assert all(one.mask.data.startswith(thread) for one in answer.segmentations)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +13,12 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from apsam_serve.config import ServeConfig
 from apsam_serve.errors import DeviceFaultError
 from apsam_serve.runtime.fake import FakeRunner
 from apsam_serve.service.background import BackgroundServer
 from apsam_serve.service.health import VERIFIED, Health
-from apsam_serve.service.server import SERVICE
+from apsam_serve.service.server import SERVICE, Server, spare_what_is_there
 from apsam_serve.v1 import segmentation_pb2 as pb
 from tests.serve.service.asking import create, metrics, refused
 
@@ -54,6 +56,28 @@ def test_a_build_that_came_while_the_device_was_broken_is_told_of_when_it_works(
         return [found.is_serving, answer.status == SERVING]
 
     assert asyncio.run(told()) == [True, False]
+
+
+def test_what_is_done_once_all_is_loaded_is_done_before_calls_are_welcome(
+    config: ServeConfig,
+) -> None:
+    async def scenario() -> list[bool]:
+        found: list[bool] = []
+        server = Server(config, loaded=lambda: found.append(server._health.is_serving))
+        await server.open()
+        found.append(server._health.is_serving)
+        await server.close()
+        return found
+
+    assert asyncio.run(scenario()) == [False, True]
+
+
+def test_what_is_there_is_spared_by_the_garbage_collector() -> None:
+    spare_what_is_there()
+    try:
+        assert gc.get_freeze_count() > 10_000
+    finally:
+        gc.unfreeze()
 
 
 def test_a_device_that_fails_is_told_until_it_works_again(
