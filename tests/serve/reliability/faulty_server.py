@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -176,8 +177,8 @@ def main() -> int:
     def create(bundle: Bundle, given: RunnerOptions) -> FaultyRunner:
         return FaultyRunner(bundle.manifest.model, watched)
 
-    def probed(config: ServeConfig) -> service.Server:
-        built = product(config)
+    def probed(config: ServeConfig, **options: Any) -> service.Server:
+        built = product(config, **options)
         built.metrics.registry.register(Probes(built))
         return built
 
