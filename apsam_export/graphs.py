@@ -25,7 +25,8 @@ class ImageEncoderGraph(nn.Module):
 
     def __init__(self, model: APSAM, precision: Precision) -> None:
         super().__init__()
-        self.model = CpuEncoder(model) if precision == "fp32" else model
+        is_vit = model.preset.stem != "pyramid"
+        self.model = CpuEncoder(model) if precision == "fp32" and is_vit else model
         self.precision: Precision = precision
 
     def forward(self, image: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import get_args
 
 from apsam_serve.config import LogFormat, ServeConfig
+from apsam_serve.console.child import console_of
 from apsam_serve.errors import ApsamError
 
 _SWITCH_S = 0.001
@@ -33,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return 2
     try:
-        asyncio.run(run(ServeConfig(**options)))
+        config = ServeConfig(**options)
+        asyncio.run(run(config, beside=None if config.console is None else console_of(config)))
     except ApsamError as error:
         print(f"apsam-serve: error: {error}", file=sys.stderr)
         return 2
@@ -84,6 +86,8 @@ def _parser() -> argparse.ArgumentParser:
     switch("--traces", "send OpenTelemetry traces, as the OTEL_* variables say")
     add("--metrics-port", int, "serve Prometheus metrics over HTTP on this port")
     switch("--kserve", "offer the KServe v2 protocol too")
+    add("--console", int, "serve a page to click in on this port of 127.0.0.1")
+    add("--console-project", Path, "folder where the page's work is saved (%(default)s)")
     add("--grace-s", float, "seconds for calls in flight after SIGTERM (%(default)s)")
     return parser
 

@@ -45,8 +45,9 @@ class ServeConfig:
 
     audit_log: file of one record per answer; log_format: "text", "json" or "auto", text for a
     terminal; traces: OpenTelemetry, set up by its OTEL_* variables; metrics_port: Prometheus over
-    HTTP, None for none; kserve: offer the KServe v2 protocol too; grace_s: for calls in flight
-    after the first signal."""
+    HTTP, None for none; kserve: offer the KServe v2 protocol too; console: port of a page to
+    click in, of a process of its own on this machine, None for none; console_project: the folder
+    of its work; grace_s: for calls in flight after the first signal."""
 
     bundle: Path
     listen: str = "127.0.0.1:50051"
@@ -80,6 +81,8 @@ class ServeConfig:
     traces: bool = False
     metrics_port: int | None = None
     kserve: bool = False
+    console: int | None = None
+    console_project: Path = Path("apsam-project")
     grace_s: float = 10.0
 
 
@@ -105,9 +108,16 @@ def check(config: ServeConfig) -> None:
         raise InvalidInputError(
             f"--max-ttl-s {config.max_ttl_s} is above {_MAX_TTL_S:.0f}, ten years; give less"
         )
-    if config.metrics_port is not None and not 0 <= config.metrics_port < 2**16:
+    for name in ("metrics_port", "console"):
+        port = getattr(config, name)
+        if port is not None and not 0 <= port < 2**16:
+            raise InvalidInputError(
+                f"--{name.replace('_', '-')} {port} is no port; give 0 to {2**16 - 1}"
+            )
+    if config.console is not None and config.tls_key is not None:
         raise InvalidInputError(
-            f"--metrics-port {config.metrics_port} is no port; give 0 to {2**16 - 1}"
+            "--console starts a console without TLS, and --tls-key asks for it; start "
+            "apsam-console with --tls-ca beside this service instead"
         )
     if config.ttl_s > config.max_ttl_s:
         raise InvalidInputError(

@@ -22,6 +22,8 @@ ApsamError
 ├── BundleError                     a bundle is incomplete, changed, or of an unknown format
 │   ├── UnverifiedBuildError        a build that nobody has held to its checkpoint
 │   └── SignatureError              a bundle is not signed, or not by the key that was asked for
+├── ProjectError                    a console's project is damaged, foreign, or cannot be written
+├── NotInProjectError(LookupError)  the project has no such image or object
 └── BackendUnavailableError         the back end, device or provider asked for is not there
 
 `reason` is the machine-readable name that clients receive; the text is for people and holds the
@@ -169,6 +171,18 @@ class SignatureError(BundleError):
     """Raised by `signing`; nothing of the bundle was loaded."""
 
     reason = "BAD_SIGNATURE"
+
+
+class ProjectError(ApsamError):
+    """Raised by `console.project`; nothing of the call was saved."""
+
+    reason = "BAD_PROJECT"
+
+
+class NotInProjectError(ApsamError, LookupError):
+    """Raised by `console.project` for an id that it never gave, or of an object since removed."""
+
+    reason = "NOT_IN_PROJECT"
 
 
 class BackendUnavailableError(ApsamError):

@@ -1,5 +1,5 @@
-"""The 30 fine-grained contraband categories of the paper's Table 7, names exactly as printed, and
-labels that say as much of an object's category as is known.
+"""The 30 categories of the paper's Table 7 (`apsam_serve.contract.categories`), and labels that say
+as much of an object's category as is known.
 
 A class is what the category head tells apart: 0 is no contraband, 1 to 30 are `CATEGORIES`. A label
 is a class, or 31 to 40 where only one of `SUPERCLASSES` is known, or `UNKNOWN`.
@@ -7,32 +7,13 @@ is a class, or 31 to 40 where only one of `SUPERCLASSES` is known, or `UNKNOWN`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Final
 
-_TABLE_7: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
-    ("Batteries", ("ColumnarBlockBattery", "MotorBattery")),
-    ("Suspicious Liquid", ("PlasticbottleLiquid", "GlassbottleLiquid", "MetalbottleLiquid")),
-    ("Fruitknife", ("MetalhandleFruitknife", "PlastichandleFruitknife")),
-    ("Cleaver", ("MetalhandleCleaver", "PlastichandleCleaver")),
-    # "Scissors" is both a superclass and, for pairs whose handle is unknown, a category.
-    ("Scissors", ("MetalhandleScissors", "PlastichandleScissors", "Scissors")),
-    ("Batons", ("ExpandableBatons", "Baton")),
-    ("Electronic Devices", ("Powerbank", "Mobilephone", "Laptop")),
-    ("Tools", ("Hammer", "Pliers", "Wrench", "Screwdriver")),
-    ("Firearms", ("Gun", "Bullet")),
-    (
-        "Others",
-        ("Pressure", "Handcuffs", "Lighter", "Fireworks", "Dart", "Razorblade", "Sawblade"),
-    ),
-)
+from apsam_serve.contract.categories import CATEGORIES as CATEGORIES
+from apsam_serve.contract.categories import SUPERCLASS as SUPERCLASS
+from apsam_serve.contract.categories import TABLE_7
 
-CATEGORIES: Final[tuple[str, ...]] = tuple(name for _, names in _TABLE_7 for name in names)
-SUPERCLASS: Final[Mapping[str, str]] = MappingProxyType(
-    {name: superclass for superclass, names in _TABLE_7 for name in names}
-)
-SUPERCLASSES: Final[tuple[str, ...]] = tuple(superclass for superclass, _ in _TABLE_7)
+SUPERCLASSES: Final[tuple[str, ...]] = tuple(superclass for superclass, _ in TABLE_7)
 
 CLASSES: Final[tuple[str, ...]] = ("none", *CATEGORIES)
 LABELS: Final[tuple[str, ...]] = (*CLASSES, *SUPERCLASSES)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from apsam_serve.contract.apg import ApgConfig
+from apsam_train.data.augment import Augment
 from apsam_train.errors import ConfigError
 from apsam_train.losses import LossWeights
 
@@ -26,6 +27,8 @@ class TrainConfig:
     Categories: category_weight > 0 trains a category head; category_labels: "coarse" tells it no
     more than superclasses (paper 9); negatives_per_image: clicks beside all objects, whose category
     is none.
+    Data: augment, how samples vary: "view" turns and crops them, "scanner" also shows them as other
+    makers' machines would (`data.augment`).
     Machine: devices, 0 for all there are; precision "auto" is the best the device has; accumulate:
     passes that make one step; checkpointing: compute activations twice instead of keeping them;
     ema_decay > 0 keeps an average of the weights, which is what the run hands over.
@@ -49,7 +52,7 @@ class TrainConfig:
     warmup_steps: int = 100
     schedule: Literal["constant", "cosine"] = "constant"
     clip_norm: float = 1.0
-    augment: bool = True
+    augment: Augment = "view"
     apg_start: float = 0.0
     devices: int = 1
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"

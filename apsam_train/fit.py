@@ -132,7 +132,7 @@ def fit(
     choose_trainable(model, config)
     raw_optimizer = adamw(model, config)
     features = None
-    if encoder_is_frozen(model) and not config.augment:
+    if encoder_is_frozen(model) and config.augment == "none":
         features = FeatureCache(out / "features", model, data=source.description)
     training, optimizer = fabric.setup(
         PromptTraining(model, config, features=features), raw_optimizer

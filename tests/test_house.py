@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCES = [
     path
-    for folder in ("apsam_train", "apsam_export", "apsam_serve", "bench", "tests")
+    for folder in ("apsam_train", "apsam_export", "apsam_serve", "bench", "integrations", "tests")
     for path in sorted((ROOT / folder).rglob("*.py"))
     if "_pb2" not in path.name
 ]

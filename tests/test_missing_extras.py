@@ -16,6 +16,7 @@ HIDE = (
     ("module", "hidden", "argv", "extra"),
     [
         ("apsam_serve.cli", "grpc_reflection", ["--bundle", "x"], "apsam[serve]"),
+        ("apsam_serve.console.cli", "aiohttp", [], "apsam[console]"),
         ("apsam_train.cli", "torch", ["fit", "--data", "x", "--out", "y"], "apsam[train]"),
         ("apsam_export.cli", "onnx", ["--checkpoint", "x", "--out", "y"], "apsam[export]"),
     ],

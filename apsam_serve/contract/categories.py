@@ -1,11 +1,35 @@
-"""What the logits of a category head say."""
+"""The 30 categories of the paper's Table 7, and what the logits of a category head say."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+TABLE_7: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
+    ("Batteries", ("ColumnarBlockBattery", "MotorBattery")),
+    ("Suspicious Liquid", ("PlasticbottleLiquid", "GlassbottleLiquid", "MetalbottleLiquid")),
+    ("Fruitknife", ("MetalhandleFruitknife", "PlastichandleFruitknife")),
+    ("Cleaver", ("MetalhandleCleaver", "PlastichandleCleaver")),
+    # "Scissors" is both a superclass and, for pairs whose handle is unknown, a category.
+    ("Scissors", ("MetalhandleScissors", "PlastichandleScissors", "Scissors")),
+    ("Batons", ("ExpandableBatons", "Baton")),
+    ("Electronic Devices", ("Powerbank", "Mobilephone", "Laptop")),
+    ("Tools", ("Hammer", "Pliers", "Wrench", "Screwdriver")),
+    ("Firearms", ("Gun", "Bullet")),
+    (
+        "Others",
+        ("Pressure", "Handcuffs", "Lighter", "Fireworks", "Dart", "Razorblade", "Sawblade"),
+    ),
+)
+"""(superclass, its categories), names exactly as printed; a category's id is its place, from 1."""
+CATEGORIES: Final[tuple[str, ...]] = tuple(name for _, names in TABLE_7 for name in names)
+SUPERCLASS: Final[Mapping[str, str]] = MappingProxyType(
+    {name: superclass for superclass, names in TABLE_7 for name in names}
+)
 
 
 def best_category(logits: NDArray[np.float32], names: Sequence[str]) -> tuple[str | None, float]:

@@ -21,8 +21,7 @@ class BackgroundServer:
     @property
     def address(self) -> str:
         """HOST:PORT, with the port that was found when the configuration said 0."""
-        host = self.server.config.listen.rpartition(":")[0]
-        return f"{host}:{self.server.port}"
+        return self.server.address
 
     def __enter__(self) -> BackgroundServer:
         self._thread.start()

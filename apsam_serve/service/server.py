@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from importlib.metadata import version
 
 import grpc
@@ -37,6 +38,7 @@ _STUCK_S = 5.0
 """How long the batch that runs at the end is waited for."""
 _MAX_CALLS = 1024
 """Calls and streams of all connections together: the outer fuse, above what is admitted."""
+Beside = Callable[[str], AbstractAsyncContextManager[None]]
 _log = logging.getLogger("apsam_serve.service")
 
 
@@ -101,10 +103,15 @@ class Server:
             self._polling = asyncio.create_task(self._poll())
 
     @property
+    def address(self) -> str:
+        """HOST:PORT, with the port that was found when the configuration said 0."""
+        return f"{self.config.listen.rpartition(':')[0]}:{self.port}"
+
+    @property
     def announcement(self) -> str:
         """What runs where, once it does."""
         host = self.config.listen.rpartition(":")[0]
-        text = f"serving {self.digest[:12]} on {host}:{self.port}"
+        text = f"serving {self.digest[:12]} on {self.address}"
         return f"{text}, metrics on {host}:{self.metrics_port}" if self.metrics_port else text
 
     async def reload(self, *, insist: bool = True) -> bool:
@@ -263,20 +270,21 @@ def spare_what_is_there() -> None:
     gc.freeze()
 
 
-async def run(config: ServeConfig) -> None:
+async def run(config: ServeConfig, *, beside: Beside | None = None) -> None:
     """Serve until SIGTERM or SIGINT, then drain; a second signal ends the process at once. SIGHUP
-    looks for another bundle."""
+    looks for another bundle. beside: what to run from the announcement to the end of the drain,
+    given the address that is served."""
     log = Log(config.log_format)
     log.open()
     try:
         server = Server(config, loaded=spare_what_is_there)
         server.metrics.watch_log(lambda: log.num_dropped)
-        await _serve(server)
+        await _serve(server, beside)
     finally:
         log.close()
 
 
-async def _serve(server: Server) -> None:
+async def _serve(server: Server, beside: Beside | None) -> None:
     stop = asyncio.Event()
     reloads: set[asyncio.Task[bool]] = set()
 
@@ -298,11 +306,14 @@ async def _serve(server: Server) -> None:
         loop.add_signal_handler(number, on_stop)
     loop.add_signal_handler(signal.SIGHUP, on_hangup)
     stopping = asyncio.create_task(stop.wait())
+    stack = AsyncExitStack()
     try:
         await asyncio.wait({opening, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if opening.done():
             opening.result()
             _log.info("%s", server.announcement)
+            if beside is not None:
+                await stack.enter_async_context(beside(server.address))
             await stopping
             _log.info("draining, at most %.0f s", server.config.grace_s)
         opening.cancel()
@@ -310,3 +321,4 @@ async def _serve(server: Server) -> None:
     finally:
         stopping.cancel()
         await server.close()
+        await stack.aclose()

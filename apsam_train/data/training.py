@@ -15,15 +15,16 @@ from torch.utils.data import Dataset
 
 from apsam_serve.contract.preprocess import MASK_STRIDE, LetterBox, letterbox
 from apsam_train.categories import superclass_label
-from apsam_train.data.augment import random_view
+from apsam_train.data.augment import Augment, random_look, random_view
 from apsam_train.data.boxes import mask_box
 from apsam_train.data.problems import Problem, UnusableSampleError
 from apsam_train.data.sample import Sample, SampleSource
 from apsam_train.data.sampling import Draw
 from apsam_train.errors import DatasetError
 
-_AIR = 230
-"""Grey level from which a pixel's darkest channel shows nothing but the belt."""
+_AIR = 25
+"""Grey levels below the brightest pixel down to which the darkest channel shows nothing but the
+belt, whose own grey differs from scanner to scanner."""
 
 
 class TrainingItem(NamedTuple):
@@ -65,7 +66,7 @@ class TrainingSet(Dataset[Loaded]):
         *,
         side: int,
         num_prompts: int,
-        augment: bool,
+        augment: Augment,
         seed: int,
         num_negatives: int = 0,
         coarse_labels: bool = False,
@@ -86,9 +87,9 @@ class TrainingSet(Dataset[Loaded]):
         started = time.perf_counter()
         index, sample, problems = self._with_objects(wanted)
         read = time.perf_counter()
-        if self._augment:
-            sample = random_view(sample, rng)
-        image, frame = letterbox(np.ascontiguousarray(sample.image), side=self._side)
+        sample = random_view(sample, self._augment, rng)
+        look = random_look(sample.image, self._augment, rng)
+        image, frame = letterbox(np.ascontiguousarray(look), side=self._side)
         varied = time.perf_counter()
         chosen = _choose(len(sample.instances), self._num_prompts, rng)
         instances = [sample.instances[i] for i in chosen]
@@ -136,7 +137,8 @@ class TrainingSet(Dataset[Loaded]):
         """Clicks on things that are no object: neither air nor any instance."""
         if not self._num_negatives:
             return []
-        free = sample.image.min(axis=2) < _AIR
+        darkest = sample.image.min(axis=2)
+        free = darkest < int(darkest.max()) - _AIR
         for one in sample.instances:
             free &= ~one.mask
         if not free.any():

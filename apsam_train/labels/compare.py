@@ -169,12 +169,11 @@ def _facts(
     args: argparse.Namespace, config: TrainConfig, source: ImageDataset, test: ImageDataset
 ) -> dict[str, str]:
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    views = "varied views" if config.augment else "views that do not vary"
     return {
         "command": f"`{shlex.join(['apsam-train', *sys.argv[1:]])}`",
         "frozen model": str(args.start),
         "training": f"{source.description}; the head alone, {config.epochs} epochs of batch "
-        f"{config.batch_size}, {views}",
+        f"{config.batch_size}, augment {config.augment!r}",
         "test": f"{test.description}, prompts {args.protocol}",
         "machine": f"{device}, {platform.machine()}, torch {torch.__version__}",
     }

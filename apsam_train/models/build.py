@@ -16,6 +16,7 @@ from apsam_train.models.category_head import CategoryHead
 from apsam_train.models.conv_stem import ConvStem
 from apsam_train.models.energy_encoder import EnergyAwareEncoder, LocationInitializer
 from apsam_train.models.preset import Preset
+from apsam_train.models.pyramid import Pyramid
 from apsam_train.models.sam_parts import (
     ImageEncoderViT,
     MaskDecoder,
@@ -39,6 +40,21 @@ PRESETS = {
             embed_dim=128,
             decoder_mlp=256,
             iou_hidden=128,
+            energy_widths=(8, 16, 32),
+        ),
+        Preset(
+            name="demo",
+            side=256,
+            width=192,
+            depth=2,
+            num_heads=6,
+            global_blocks=(),
+            stem="pyramid",
+            pyramid_widths=(32, 48, 96, 192),
+            pyramid_depths=(1, 2, 1),
+            embed_dim=192,
+            decoder_heads=6,
+            decoder_mlp=512,
             energy_widths=(8, 16, 32),
         ),
         Preset(name="vit_b", width=768, depth=12, num_heads=12, global_blocks=(2, 5, 8, 11)),
@@ -69,7 +85,7 @@ def build(preset: Preset) -> APSAM:
         image_encoder=_image_encoder(preset),
         adapters=nn.ModuleList(
             Adapter(preset.width, hidden=int(preset.adapter_ratio * preset.width))
-            for _ in range(preset.depth)
+            for _ in range(_num_vit_blocks(preset))
         ),
         prompt_encoder=PromptEncoder(
             embed_dim=preset.embed_dim,
@@ -97,6 +113,9 @@ def build(preset: Preset) -> APSAM:
     )
     if preset.stem == "conv":
         scratch_init.keep_detail(model.image_encoder)
+    if preset.stem == "pyramid":
+        scratch_init.unfold_what_was_stacked(model.mask_decoder)
+    if preset.stem != "patch":
         scratch_init.look_where_the_prompt_is(model.mask_decoder)
     # Last, so that a seed gives the other parts the same weights with a head and without.
     return with_category_head(model) if preset.num_categories else model
@@ -124,7 +143,7 @@ def _image_encoder(preset: Preset) -> ImageEncoderViT:
         img_size=preset.side,
         patch_size=preset.spec.token_stride,
         embed_dim=preset.width,
-        depth=preset.depth,
+        depth=_num_vit_blocks(preset),
         num_heads=preset.num_heads,
         mlp_ratio=4,
         norm_layer=partial(nn.LayerNorm, eps=1e-6),
@@ -136,4 +155,18 @@ def _image_encoder(preset: Preset) -> ImageEncoderViT:
     )
     if preset.stem == "conv":
         encoder.patch_embed = ConvStem(preset.width)
+    if preset.stem == "pyramid":
+        encoder.patch_embed = Pyramid(
+            widths=preset.pyramid_widths,
+            depths=preset.pyramid_depths,
+            attentions=preset.depth,
+            num_heads=preset.num_heads,
+            embed_dim=preset.embed_dim,
+        )
+        encoder.pos_embed, encoder.neck = None, nn.Identity()
     return encoder
+
+
+def _num_vit_blocks(preset: Preset) -> int:
+    """A pyramid stands in for the patch projection, the blocks and the neck of a ViT."""
+    return 0 if preset.stem == "pyramid" else preset.depth

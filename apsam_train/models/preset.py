@@ -10,7 +10,7 @@ from apsam_train.categories import CATEGORIES
 
 Placement = Literal["mlp_parallel", "after_attention"]
 TokenInit = Literal["add", "replace"]
-Stem = Literal["patch", "conv"]
+Stem = Literal["patch", "conv", "pyramid"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,9 @@ class Preset:
 
     Image encoder (a SAM ViT): width, depth, num_heads, global_blocks (attention over all tokens),
     window (side of the others' windows in tokens, 0 for none), stem ("patch": one 16 x 16
-    convolution as in SAM; "conv": four strided 3 x 3 ones, which learn faster from scratch).
+    convolution as in SAM; "conv": four strided 3 x 3 ones, which learn faster from scratch;
+    "pyramid": no ViT at all but a `Pyramid` of pyramid_widths, pyramid_depths and depth blocks of
+    attention, without adapters).
     Adapters: adapter_ratio (hidden = int(ratio * width)), placement, adapter_scale.
     Decoder: embed_dim (C), decoder_heads, decoder_mlp, iou_hidden.
     Energy-Aware Encoder: energy_widths, top_k, token_init.
@@ -34,6 +36,8 @@ class Preset:
     global_blocks: tuple[int, ...]
     window: int = 14
     stem: Stem = "patch"
+    pyramid_widths: tuple[int, ...] = ()
+    pyramid_depths: tuple[int, ...] = ()
     adapter_ratio: float = 0.2
     adapter_placement: Placement = "mlp_parallel"
     adapter_scale: float = 0.5

@@ -56,6 +56,8 @@ def test_a_cpu_takes_little_at_a_time_and_a_gpu_much(
         ({"grace_s": -1.0}, "--grace-s -1.0 must not be below 0"),
         ({"max_ttl_s": float("inf")}, "--max-ttl-s inf is above 315576000, ten years"),
         ({"metrics_port": 70000}, "--metrics-port 70000 is no port; give 0 to 65535"),
+        ({"console": -1}, "--console -1 is no port; give 0 to 65535"),
+        ({"console": 0, "tls_key": Path("k")}, "start apsam-console with --tls-ca beside"),
     ],
 )
 def test_settings_that_cannot_work_are_named(changes: dict[str, object], message: str) -> None:

@@ -16,9 +16,10 @@ def test_the_paper_recipe_is_the_default() -> None:
     assert paper.apg.scale_range == (0.9, 1.1)
 
 
-def test_the_tiny_config_trains_everything() -> None:
-    tiny = read_config("tiny")
-    assert (tiny.preset, tiny.trainable) == ("tiny", "all")
+@pytest.mark.parametrize("name", ["tiny", "demo"])
+def test_the_small_configs_train_everything(name: str) -> None:
+    config = read_config(name)
+    assert (config.preset, config.trainable) == (name, "all")
 
 
 def test_tables_fill_the_nested_records() -> None:
@@ -48,7 +49,9 @@ def test_a_wrong_value_is_named_with_what_was_expected(text: str, message: str) 
 
 
 def test_an_unknown_name_lists_the_known_configs() -> None:
-    with pytest.raises(ConfigError, match="config 'huge' is unknown; choose one of paper, tiny"):
+    with pytest.raises(
+        ConfigError, match="config 'huge' is unknown; choose one of demo, paper, tiny"
+    ):
         read_config("huge")
 
 

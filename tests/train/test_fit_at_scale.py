@@ -105,7 +105,7 @@ def test_frozen_encoders_run_once_per_image_and_train_alike(
     config: TrainConfig, blocks_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = open_dataset(blocks_dataset)
-    frozen = replace(config, trainable="energy", augment=False)
+    frozen = replace(config, trainable="energy", augment="none")
     encode, num_encoded = APSAM.encode_image, 0
 
     def counted(self: APSAM, image: torch.Tensor, *, checkpointing: bool = False) -> torch.Tensor:
@@ -167,7 +167,7 @@ def test_a_category_head_can_be_trained_afterwards_on_a_frozen_model(
         trainable="category",
         category_weight=1.0,
         negatives_per_image=2,
-        augment=False,
+        augment="none",
         epochs=60,
         learning_rate=3e-3,
     )

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from apsam_serve.contract.preprocess import LetterBox
-from apsam_train.data.augment import random_view
+from apsam_train.categories import label_of
+from apsam_train.data.augment import Augment
 from apsam_train.data.dataset import ImageDataset
 from apsam_train.data.formats import open_dataset
 from apsam_train.data.sample import Instance, Sample
@@ -26,8 +27,9 @@ def source(blocks_dataset: Path) -> ImageDataset:
     return open_dataset(blocks_dataset)
 
 
-def test_every_click_lies_on_its_object(source: ImageDataset) -> None:
-    items = TrainingSet(source, side=64, num_prompts=5, augment=True, seed=0)
+@pytest.mark.parametrize("augment", ["none", "view", "scanner"])
+def test_every_click_lies_on_its_object(augment: Augment, source: ImageDataset) -> None:
+    items = TrainingSet(source, side=64, num_prompts=5, augment=augment, seed=0)
     batch = collate([items[(epoch, i, i)] for epoch in range(4) for i in range(len(source))]).item
     x, y = (batch.clicks[..., axis].div(4).long() for axis in (0, 1))
     images, prompts = torch.meshgrid(torch.arange(len(x)), torch.arange(5), indexing="ij")
@@ -35,7 +37,7 @@ def test_every_click_lies_on_its_object(source: ImageDataset) -> None:
 
 
 def test_a_batch_has_the_shapes_it_says(source: ImageDataset) -> None:
-    items = TrainingSet(source, side=64, num_prompts=3, augment=False, seed=0)
+    items = TrainingSet(source, side=64, num_prompts=3, augment="none", seed=0)
     batch = collate([items[(0, i, i)] for i in range(2)]).item
     assert batch.image.shape == (2, 64, 64, 3)
     assert batch.image.dtype == torch.uint8
@@ -44,9 +46,10 @@ def test_a_batch_has_the_shapes_it_says(source: ImageDataset) -> None:
     assert batch.valid_cells.tolist() == [[12, 16], [12, 16]]
 
 
-def test_the_same_draw_gives_the_same_item(source: ImageDataset) -> None:
+@pytest.mark.parametrize("augment", ["view", "scanner"])
+def test_the_same_draw_gives_the_same_item(augment: Augment, source: ImageDataset) -> None:
     first, again = (
-        TrainingSet(source, side=64, num_prompts=3, augment=True, seed=7)[(2, 5, 1)].item
+        TrainingSet(source, side=64, num_prompts=3, augment=augment, seed=7)[(2, 5, 1)].item
         for _ in range(2)
     )
     assert torch.equal(first.image, again.image)
@@ -114,26 +117,13 @@ def test_the_order_goes_on_where_it_stopped() -> None:
     assert draws(0, 40)[12:] == draws(3, 28)
 
 
-def test_a_random_view_moves_masks_with_the_image() -> None:
-    image = np.full((40, 60, 3), 250, np.uint8)
-    image[10:30, 5:50] = (30, 60, 200)
-    mask = image[..., 0] == 30
-    sample = Sample(name="a", image=image, instances=(Instance(category="Gun", mask=mask),))
-    for seed in range(30):
-        view = random_view(sample, np.random.default_rng(seed))
-        inside = view.image[view.instances[0].mask]
-        outside = view.image[~view.instances[0].mask]
-        assert inside[:, 0].max() < 120
-        assert outside.size == 0 or outside[:, 0].min() > 120
-
-
 def test_an_unusable_sample_is_replaced_by_the_next_and_named(
     blocks_dataset: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(blocks_dataset, tmp_path / "data")
     (tmp_path / "data" / "images" / "000003.png").write_bytes(b"no picture")
     source = open_dataset(tmp_path / "data")
-    items = TrainingSet(source, side=64, num_prompts=2, augment=False, seed=0)
+    items = TrainingSet(source, side=64, num_prompts=2, augment="none", seed=0)
     broken, after = items[(0, 3, 3)], items[(0, 3, 4)]
     assert torch.equal(broken.item.image, after.item.image)
     assert int(broken.item.sample_index) == 4
@@ -146,22 +136,54 @@ def test_a_data_set_without_any_mask_is_refused(blocks_dataset: Path, tmp_path: 
     document = json.loads((tmp_path / "data" / "annotations.json").read_text())
     (tmp_path / "data" / "annotations.json").write_text(json.dumps(document | {"annotations": []}))
     items = TrainingSet(
-        open_dataset(tmp_path / "data"), side=64, num_prompts=2, augment=False, seed=0
+        open_dataset(tmp_path / "data"), side=64, num_prompts=2, augment="none", seed=0
     )
     with pytest.raises(DatasetError, match="no sample has an object with a mask"):
         items[(0, 0, 0)]
 
 
 def test_boxes_and_labels_belong_to_the_clicked_objects(source: ImageDataset) -> None:
-    item = TrainingSet(source, side=64, num_prompts=4, augment=True, seed=1)[(0, 0, 0)].item
+    item = TrainingSet(source, side=64, num_prompts=4, augment="view", seed=1)[(0, 0, 0)].item
     (x, y), (left, top) = item.clicks.T, item.boxes[:, :2].T
     assert ((left <= x) & (x <= item.boxes[:, 2]) & (top <= y) & (y <= item.boxes[:, 3])).all()
     assert set(item.label.tolist()) == {source.label_of("Gun"), source.label_of("Bullet")}
 
 
 def test_clicks_beside_all_objects_are_labelled_none(source: ImageDataset) -> None:
-    items = TrainingSet(source, side=64, num_prompts=2, num_negatives=3, augment=False, seed=0)
+    items = TrainingSet(source, side=64, num_prompts=2, num_negatives=3, augment="none", seed=0)
     item = items[(0, 0, 0)].item
     assert item.label[2:].tolist() == [0, 0, 0]
     x, y = item.clicks[2:].div(4).long().T
     assert (item.target[:, y, x] < 1).all()
+
+
+@pytest.mark.parametrize("belt", [228, 255])
+def test_clicks_beside_all_objects_keep_off_the_belt_whatever_its_grey(belt: int) -> None:
+    image = np.full((64, 64, 3), belt, np.uint8)
+    image[8:24, 8:24], image[40:56, 40:56] = (30, 60, 200), (220, 150, 90)
+    source = OneSample(
+        Sample(
+            name="a", image=image, instances=(Instance(category="Gun", mask=image[..., 0] == 30),)
+        )
+    )
+    items = TrainingSet(source, side=64, num_prompts=1, num_negatives=8, augment="none", seed=0)
+    clicks = items[(0, 0, 0)].item.clicks[1:]
+    assert ((clicks >= 40) & (clicks < 56)).all()
+
+
+class OneSample:
+    """Implements `SampleSource`."""
+
+    description = "one sample"
+
+    def __init__(self, sample: Sample) -> None:
+        self._sample = sample
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> Sample:
+        return self._sample
+
+    def label_of(self, category: str) -> int:
+        return label_of(category)

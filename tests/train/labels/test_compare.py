@@ -43,7 +43,7 @@ def test_training_items_tell_superclasses_when_asked_to(coarse: bool, blocks_dat
         side=64,
         num_prompts=2,
         num_negatives=1,
-        augment=False,
+        augment="none",
         seed=0,
         coarse_labels=coarse,
     )
@@ -126,7 +126,7 @@ def test_the_page_has_means_and_spreads_and_no_categories_of_the_coarse_head() -
 def command(blocks_dataset: Path, tmp_path: Path) -> list[str]:
     words = ["labels", "compare", "--data", str(blocks_dataset), "--test", str(blocks_dataset)]
     words += ["--config", "tiny", "--seeds", "0,1", "--out", str(tmp_path / "out")]
-    for setting in ("epochs=2", "batch_size=4", "prompts_per_image=2", "augment=false"):
+    for setting in ("epochs=2", "batch_size=4", "prompts_per_image=2", 'augment="none"'):
         words += ["--set", setting]
     return words
 

@@ -61,7 +61,7 @@ def test_every_sam_variant_has_the_published_encoder_size(name: str, millions: f
 
 
 def test_an_unknown_preset_names_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="'vit_x' is unknown; choose one of tiny, vit_b"):
+    with pytest.raises(ConfigError, match="'vit_x' is unknown; choose one of tiny, demo, vit_b"):
         preset_named("vit_x")
 
 

@@ -1,0 +1,1 @@
+"""A page to annotate in: a small web server that is itself a client of the gRPC API."""

@@ -1,0 +1,1 @@
+"""A Label Studio ML back end: keypoints and boxes in, brush masks or polygons out."""
