@@ -15,6 +15,8 @@ from apsam_serve.config import LogFormat, ServeConfig
 from apsam_serve.console.child import console_of
 from apsam_serve.errors import ApsamError
 
+_CLICKED_MASKS = 32
+"""Kept per image where people click: who undoes a few steps and goes on refines an older mask."""
 _SWITCH_S = 0.001
 """How long one Python thread may keep the others waiting; Python's own 5 ms is as long as a click,
 which passes through four threads."""
@@ -23,6 +25,9 @@ which passes through four threads."""
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code 0 after a drain, 2 when the server cannot start."""
     options = vars(_parser().parse_args(argv))
+    if options["masks_per_image"] is None:
+        clicked = options["console"] is not None
+        options["masks_per_image"] = _CLICKED_MASKS if clicked else ServeConfig.masks_per_image
     sys.setswitchinterval(_SWITCH_S)
     logging.basicConfig(level=logging.INFO, format="apsam-serve: %(levelname)s: %(message)s")
     try:
@@ -68,7 +73,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--batch-images", int, "images encoded at once, 0 for 1 on a CPU and 8 on a GPU")
     add("--batch-prompts", int, "prompts decoded at once, 0 for 8 on a CPU and 64 on a GPU")
     add("--budget-bytes", int, "memory for held images, 0 for a quarter of all, at most 2 GiB")
-    add("--masks-per-image", int, "masks kept per image for refining (%(default)s)")
+    parser.add_argument(
+        "--masks-per-image",
+        type=int,
+        help=f"masks kept per image for refining ({default['masks_per_image']}, "
+        f"{_CLICKED_MASKS} with --console)",
+    )
     add("--ttl-s", float, "seconds until an unused handle expires (%(default)s)")
     add("--max-ttl-s", float, "the longest that a caller may ask for (%(default)s)")
     add("--max-pixels", int, "largest image (%(default)s)")

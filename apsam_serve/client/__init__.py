@@ -13,7 +13,7 @@ from apsam_serve.client.retries import Retries
 from apsam_serve.client.server_info import ServerInfo
 from apsam_serve.client.sync import Client, RemoteImage, open_server
 from apsam_serve.client.sync_session import Session
-from apsam_serve.engine.proposals import ProposeOptions
+from apsam_serve.engine.proposals import AttentionMap, ProposeOptions
 from apsam_serve.service.convert import Proposal
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "AsyncClient",
     "AsyncRemoteImage",
     "AsyncSession",
+    "AttentionMap",
     "Client",
     "Image",
     "Proposal",

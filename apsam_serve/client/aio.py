@@ -23,7 +23,7 @@ from apsam_serve.config import MAX_MESSAGE_BYTES
 from apsam_serve.contract.apg import ApgConfig
 from apsam_serve.contract.prompts import Prompt
 from apsam_serve.contract.segmenter import Segmentation, StrategyName
-from apsam_serve.engine.proposals import ProposeOptions
+from apsam_serve.engine.proposals import AttentionMap, ProposeOptions
 from apsam_serve.engine.replies import Embedding
 from apsam_serve.service.convert import Proposal
 from apsam_serve.service.trailers import error_of
@@ -189,6 +189,11 @@ class AsyncRemoteImage(HeldFacts):
         """Find objects, the strongest peak first. Encodes again as `segment` does."""
         request = requests.propose_request(options, strategy, apg, mask_encoding)
         return await run_async(self._flows.propose_held(self._held, request), self._do)
+
+    async def attention(self) -> AttentionMap:
+        """Where the energy branch looked, for people to see; `propose` finds its peaks. Encodes
+        again as `segment` does."""
+        return await run_async(self._flows.attention_held(self._held), self._do)
 
     async def renew(self, ttl_s: float | None = None) -> Embedding:
         """Move the expiry; ttl_s: its life from now on, None for as it was. Encodes again as

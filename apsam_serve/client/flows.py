@@ -9,11 +9,19 @@ from typing import Any, TypeVar
 from apsam_serve.client.calls import Calls, Flow, Send
 from apsam_serve.client.channels import CHECK
 from apsam_serve.client.held import Held, Place
-from apsam_serve.client.requests import new_request_id, owned_mask_id, plain_mask_ids, refines
+from apsam_serve.client.requests import (
+    FASTEST,
+    new_request_id,
+    owned_mask_id,
+    plain_mask_ids,
+    propose_request,
+    refines,
+)
 from apsam_serve.client.server_info import ServerInfo, server_info_from
 from apsam_serve.contract.segmenter import Segmentation
+from apsam_serve.engine.proposals import AttentionMap, ProposeOptions
 from apsam_serve.engine.replies import Embedding
-from apsam_serve.errors import HandleGoneError, MaskGoneError, NotServingError
+from apsam_serve.errors import ApsamError, HandleGoneError, MaskGoneError, NotServingError
 from apsam_serve.service import convert
 from apsam_serve.service.convert_images import embedding_from
 from apsam_serve.v1 import segmentation_pb2 as pb
@@ -58,6 +66,17 @@ class Flows:
         """Find objects in a held image."""
         response = yield from self._ask(held, "Propose", request)
         return proposals(response, held.place.embedding.handle)
+
+    def attention_held(self, held: Held) -> Flow[AttentionMap]:
+        """Where the energy branch looked in a held image."""
+        least = ProposeOptions(max_proposals=1)
+        request = propose_request(least, "direct", None, FASTEST, include_attention=True)
+        response = yield from self._ask(held, "Propose", request)
+        if not response.HasField("attention"):
+            raise ApsamError(
+                f"{held.place.address} tells no attention; update the server to this release"
+            )
+        return convert.attention_from(response.attention)
 
     def renew(self, held: Held, ttl_s: float | None) -> Flow[Embedding]:
         """Move the expiry of a held image."""

@@ -39,6 +39,8 @@ def propose_request(
     strategy: StrategyName,
     apg: ApgConfig | None,
     mask_encoding: pb.MaskEncoding,
+    *,
+    include_attention: bool = False,
 ) -> pb.ProposeRequest:
     """Without a source. Raises InvalidPromptError."""
     chosen = options or ProposeOptions()
@@ -49,6 +51,7 @@ def propose_request(
         strategy=_STRATEGIES[strategy],
         apg=None if apg is None else convert.apg_to(apg),
         mask_encoding=mask_encoding,
+        include_attention=include_attention,
     )
 
 
@@ -74,6 +77,7 @@ def propose_step(request: pb.ProposeRequest) -> pb.SessionRequest:
             strategy=request.strategy,
             apg=request.apg if request.HasField("apg") else None,
             mask_encoding=request.mask_encoding,
+            include_attention=request.include_attention,
         )
     )
 

@@ -23,7 +23,7 @@ from apsam_serve.config import MAX_MESSAGE_BYTES
 from apsam_serve.contract.apg import ApgConfig
 from apsam_serve.contract.prompts import Prompt
 from apsam_serve.contract.segmenter import Segmentation, StrategyName
-from apsam_serve.engine.proposals import ProposeOptions
+from apsam_serve.engine.proposals import AttentionMap, ProposeOptions
 from apsam_serve.engine.replies import Embedding
 from apsam_serve.service.convert import Proposal
 from apsam_serve.service.trailers import error_of
@@ -192,6 +192,11 @@ class RemoteImage(HeldFacts):
         """Find objects, the strongest peak first. Encodes again as `segment` does."""
         request = requests.propose_request(options, strategy, apg, mask_encoding)
         return run(self._flows.propose_held(self._held, request), self._do)
+
+    def attention(self) -> AttentionMap:
+        """Where the energy branch looked, for people to see; `propose` finds its peaks. Encodes
+        again as `segment` does."""
+        return run(self._flows.attention_held(self._held), self._do)
 
     def renew(self, ttl_s: float | None = None) -> Embedding:
         """Move the expiry; ttl_s: its life from now on, None for as it was. Encodes again as

@@ -226,7 +226,6 @@ class Api:
             "preset": model.preset,
             "digest": model.digest,
             "build": f"{model.form} {model.precision}",
-            "device": None,  # it does not say
             "categories": model.categories,
             "version": info.version,
         }
@@ -236,9 +235,9 @@ class Api:
 
     async def _heat(self, row: ImageRow) -> bytes:
         load = self._desk.load(row)
-        found, _ = await self._desk.leases.propose(row.id, load, ProposeOptions(max_overlap=1.0))
+        attention = await self._desk.leases.attention(row.id, load)
         data = await load()
-        return await asyncio.to_thread(lambda: views.to_png(views.heat(decode(data), found)))
+        return await asyncio.to_thread(lambda: views.to_png(views.heat(decode(data), attention)))
 
     def _check_size(self, num_bytes: int) -> None:
         service = self._desk.service

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_args
 from aiohttp import web
 
 from apsam_serve.client import Proposal
-from apsam_serve.console.leases import Lease, Reply
+from apsam_serve.console.leases import Reply
 from apsam_serve.console.rows import NewObject, rle_document
 from apsam_serve.contract.masks import Rle, encode_rle
 from apsam_serve.contract.polygons import encode_polygons
@@ -124,15 +124,10 @@ def changes_of(document: Document) -> Document:
     return changes
 
 
-def lease_document(lease: Lease) -> Document:
-    """Seconds."""
-    return asdict(lease)
-
-
 def reply_document(reply: Reply, timings_s: Mapping[str, float]) -> Document:
     """What every answer tells. timings_s: by stage, empty where the service told none."""
     return {
-        "lease": lease_document(reply.lease),
+        "lease": asdict(reply.lease),
         "timings_ms": timings_document(reply.round_trip_s, timings_s),
         "encoded_again": reply.encoded_again,
         "refine_lost": reply.refine_lost,

@@ -47,8 +47,11 @@ def add_file(project: Project, name: str, data: bytes) -> ImageRow:
     )
 
 
-def import_folder(project: Project, folder: Path, progress: Progress) -> list[Refused]:
-    """Add every image below a folder, sorted by name, and tell which were left out and why.
+def import_folder(
+    project: Project, folder: Path, progress: Progress, *, root: Path | None = None
+) -> list[Refused]:
+    """Add every image below a folder, sorted by name, and tell which were left out and why. root:
+    the folder that links may not lead out of, None for `folder` itself.
 
     Images that the project has already are passed over, so an import that was cut off is simply
     repeated. Raises InvalidInputError where there is no such folder, ProjectError.
@@ -56,12 +59,13 @@ def import_folder(project: Project, folder: Path, progress: Progress) -> list[Re
     if not folder.is_dir():
         raise InvalidInputError(f"{folder} is no folder on the console's machine; give one")
     files = find_images(folder)
+    within = (root or folder).resolve()
     refused = []
     progress(0, len(files))
     for number, file in enumerate(files, start=1):
         name = file.relative_to(folder).as_posix()
         try:
-            add_file(project, name, _read(file))
+            add_file(project, name, _read(file, within))
         except InvalidInputError as error:
             refused.append(Refused(name=name, why=str(error)))
         progress(number, len(files))
@@ -69,8 +73,8 @@ def import_folder(project: Project, folder: Path, progress: Progress) -> list[Re
 
 
 def find_images(folder: Path) -> list[Path]:
-    """The image files below a folder, sorted, without hidden ones and what other systems' archives
-    leave behind ("._name", "__MACOSX")."""
+    """The image files below a folder, sorted, without hidden ones, what other systems' archives
+    leave behind ("._name", "__MACOSX"), and linked folders, which may lead in circles."""
     found = []
     for place, folders, files in os.walk(folder):
         folders[:] = sorted(f for f in folders if not f.startswith(".") and f != "__MACOSX")
@@ -85,14 +89,19 @@ def find_images(folder: Path) -> list[Path]:
     return found
 
 
-def _read(file: Path) -> bytes:
+def _read(link: Path, within: Path) -> bytes:
     """Raises InvalidImageError."""
+    file = link.resolve()
+    if not file.is_relative_to(within):
+        raise InvalidImageError(
+            f"{link.name} is a link that leads out of {within}; put the file there itself"
+        )
     try:
         _check_size(file.stat().st_size)
         return file.read_bytes()
     except OSError as error:
         raise InvalidImageError(
-            f"{file.name} cannot be read ({error.strerror}); see to its permissions"
+            f"{link.name} cannot be read ({error.strerror}); see to its permissions"
         ) from error
 
 

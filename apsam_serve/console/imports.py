@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from apsam_serve.console.importing import Progress, Refused, import_folder
-from apsam_serve.console.importing_coco import import_coco
+from apsam_serve.console.importing_coco import Imported, import_coco
 from apsam_serve.console.project import Project
 from apsam_serve.errors import ApsamError, InvalidInputError, NotInProjectError
 
@@ -30,8 +30,8 @@ class _StoppedError(Exception):
 class _Job:
     done: int = 0
     total: int = 0
-    num_objects: int = 0
     refused: Sequence[Refused] = field(default_factory=list)
+    imported: Imported | None = None
     finished: bool = False
     error: str | None = None
 
@@ -39,7 +39,7 @@ class _Job:
         return {
             "done": self.done,
             "total": self.total,
-            "num_objects": self.num_objects,
+            "objects": None if self.imported is None else _told(self.imported),
             "refused": [{"name": one.name, "why": one.why} for one in self.refused],
             "finished": self.finished,
             "error": self.error,
@@ -101,10 +101,10 @@ class Imports:
 
     def _import(self, path: Path, job: _Job, progress: Progress) -> None:
         if path.is_dir():
-            job.refused = import_folder(self._project, path, progress)
+            job.refused = import_folder(self._project, path, progress, root=self.root)
             return
-        imported = import_coco(self._project, path, progress)
-        job.refused, job.num_objects = imported.refused, imported.num_objects
+        job.imported = import_coco(self._project, path, progress)
+        job.refused = job.imported.refused
 
     def _below_root(self, place: str) -> Path:
         """Links are followed first, so none leads out."""
@@ -124,3 +124,13 @@ class Imports:
                 "apsam-console with another --images"
             )
         return path
+
+
+def _told(imported: Imported) -> dict[str, Any]:
+    """added; known: that the project has or once had; nameless: added without their category, which
+    is none of this project's."""
+    return {
+        "added": imported.num_objects,
+        "known": imported.num_known,
+        "nameless": imported.nameless.total(),
+    }

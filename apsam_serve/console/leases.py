@@ -15,7 +15,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from apsam_serve.client import AsyncClient, AsyncRemoteImage, Proposal, ProposeOptions
+from apsam_serve.client import (
+    AsyncClient,
+    AsyncRemoteImage,
+    AttentionMap,
+    Proposal,
+    ProposeOptions,
+)
 from apsam_serve.contract.prompts import Prompt
 from apsam_serve.contract.segmenter import Segmentation, StrategyName
 from apsam_serve.errors import ApsamError, AuditFailedError, MaskGoneError, NotServingError
@@ -103,6 +109,11 @@ class Leases:
         began_s, before = time.monotonic(), held.remote.handle
         found = await self._patiently(lambda: held.remote.propose(options))
         return found, self._reply(held, began_s, before)
+
+    async def attention(self, image: int, load: Load) -> AttentionMap:
+        """Where the energy branch looks."""
+        held = await self._get(image, load)
+        return await self._patiently(held.remote.attention)
 
     def model_digest(self, image: int) -> str:
         """The bundle that answers about a picture, "" while none does."""

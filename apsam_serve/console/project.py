@@ -88,7 +88,7 @@ class Project:
     ) -> ImageRow:
         """Keep an image file; the same bytes are the same image, whatever their name. Where another
         image has the name already, a number is put behind its stem. Raises InvalidInputError."""
-        name, suffix = clean_name(name), _SUFFIXES[probe(data).format]
+        name, suffix = _clean_name(name), _SUFFIXES[probe(data).format]
         _write_durably(self.folder / IMAGES / f"{sha256}{suffix}", data)
         with self._writing() as db:
             known = db.execute(f"{schema.IMAGES} WHERE sha256 = ?", (sha256,)).fetchone()
@@ -111,10 +111,6 @@ class Project:
         """One image. Raises NotInProjectError."""
         with self._reading() as db:
             return _image(db, image_id)
-
-    def image_file(self, image_id: int) -> Path:
-        """Where an image's bytes lie. Raises NotInProjectError."""
-        return self.file_of(self.image(image_id))
 
     def file_of(self, image: ImageRow) -> Path:
         """Where an image's bytes lie."""
@@ -233,7 +229,7 @@ class Project:
                 ) from error
 
 
-def clean_name(name: str) -> str:
+def _clean_name(name: str) -> str:
     """An image's name without what leads out of a folder. Raises InvalidInputError."""
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
     cleaned = "/".join(parts)

@@ -121,8 +121,6 @@ def measure(mask: Rle, *, height: int, width: int) -> tuple[Box, int]:
             f"mask is {mask.width} x {mask.height} pixels, the image {width} x {height}; send the "
             "mask of this image"
         )
-    if not mask.counts.isascii():
-        raise InvalidInputError("counts has foreign characters; send COCO's compressed string")
     pixels = decode_rle(mask)
     if not pixels.any():
         raise InvalidInputError("mask has no pixel; click again, or leave the object out")

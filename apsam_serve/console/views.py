@@ -8,7 +8,7 @@ Hues are OpenCV's, 0 to 180. Scanners differ by a few; the bands lie between wha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from apsam_serve.client import Proposal
+from apsam_serve.client import AttentionMap
 
 Rgb = NDArray[np.uint8]
 _ORGANIC_BELOW: Final = 30.0
@@ -35,8 +35,6 @@ _GHOST: Final = 0.2
 """How much of what is taken away stays, grey, so that places are found again."""
 _BAND_PIXELS: Final = 2**20
 _HEAT_SHARE: Final = 0.75
-_SIGMA_SHARE: Final = 1 / 32
-"""Radius of a heat mark in longer sides: about an attention cell and its neighbours."""
 
 
 def original(image: Rgb) -> Rgb:
@@ -95,35 +93,30 @@ NOTES: Final[Mapping[str, str]] = MappingProxyType(
         "energy_min": "smallest channel: low-energy transmission",
         "organic": "organic matter alone, by hue",
         "metal": "metal and opaque places alone, by hue",
-        HEAT: "marks at the attention's peaks, where suggestions start; not the whole map",
+        HEAT: "where the energy branch looks: violet for little, yellow for most",
     }
 )
 
 
 def draw(name: str, image: Rgb) -> Rgb:
-    """One of `VIEWS`, some rows at a time: at once the largest picture would take a gigabyte."""
-    drawn = np.empty_like(image)
-    rows = max(1, _BAND_PIXELS // image.shape[1])
-    for top in range(0, len(image), rows):
-        drawn[top : top + rows] = VIEWS[name](image[top : top + rows])
-    return drawn
+    """One of `VIEWS`."""
+    return _in_bands(image, lambda band, _: VIEWS[name](band))
 
 
-def heat(image: Rgb, proposals: Sequence[Proposal]) -> Rgb:
-    """The grey picture under a mark at each peak of the attention, as bright as the peak is high.
-    The service tells peaks alone, so what lies between them is not known."""
-    height, width = image.shape[:2]
-    sigma = max(2.0, max(height, width) * _SIGMA_SHARE)
-    rows, columns = np.arange(height, dtype=np.float32), np.arange(width, dtype=np.float32)
-    marks = np.zeros((height, width), np.float32)
-    for one in proposals:
-        down = np.exp(-(((rows - one.click.y) / sigma) ** 2) / 2)
-        across = np.exp(-(((columns - one.click.x) / sigma) ** 2) / 2)
-        np.maximum(marks, one.attention * np.outer(down, across), out=marks)
-    levels = np.asarray(np.rint(marks * 255), np.uint8)
-    coloured = cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS)[:, :, ::-1]
-    weight = _HEAT_SHARE * np.sqrt(marks)[:, :, None]
-    return np.asarray(np.rint(grey(image) * (1 - weight) + coloured * weight), np.uint8)
+def heat(image: Rgb, attention: AttentionMap) -> Rgb:
+    """The grey picture under the attention, whose largest value is one. Viridis grows brighter all
+    the way, so that it reads without hues too; the square root shows the weaker places."""
+    strongest = float(attention.values.max())
+    levels = np.sqrt(attention.values / strongest) if strongest > 0 else attention.values * 0
+
+    def drawn(band: Rgb, top: int) -> Rgb:
+        level = _over(levels, attention, top, *band.shape[:2])
+        shades = np.asarray(np.rint(level * 255), np.uint8)
+        coloured = cv2.applyColorMap(shades, cv2.COLORMAP_VIRIDIS)[:, :, ::-1]
+        share = _HEAT_SHARE * level[:, :, None]
+        return np.asarray(np.rint(grey(band) * (1 - share) + coloured * share), np.uint8)
+
+    return _in_bands(image, drawn)
 
 
 def to_png(image: Rgb) -> bytes:
@@ -133,6 +126,36 @@ def to_png(image: Rgb) -> bytes:
     )
     assert done
     return data.tobytes()
+
+
+def _in_bands(image: Rgb, view: Callable[[Rgb, int], Rgb]) -> Rgb:
+    """A view of some rows at a time, which is told the first of them: at once the largest picture
+    would take a gigabyte."""
+    drawn = np.empty_like(image)
+    rows = max(1, _BAND_PIXELS // image.shape[1])
+    for top in range(0, len(image), rows):
+        drawn[top : top + rows] = view(image[top : top + rows], top)
+    return drawn
+
+
+def _over(
+    levels: NDArray[np.float32], attention: AttentionMap, top: int, height: int, width: int
+) -> NDArray[np.float32]:
+    """Levels of the attention's cells at the pixels of rows from `top`, float32 [height, width]."""
+    to_cells = np.array(
+        [
+            [1 / attention.cell_width, 0, 0.5 / attention.cell_width - 0.5],
+            [0, 1 / attention.cell_height, (top + 0.5) / attention.cell_height - 0.5],
+        ]
+    )
+    over = cv2.warpAffine(
+        levels,
+        to_cells,
+        (width, height),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return np.asarray(over, np.float32)
 
 
 def _hue(image: Rgb) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:

@@ -191,7 +191,7 @@ def _to_characters(runs: Ints) -> str:
 
 def _from_characters(counts: str) -> Ints:
     """COCO's string to runs int64 [K]. Raises InvalidInputError for foreign strings."""
-    codes = np.frombuffer(counts.encode("utf-8"), np.uint8).astype(np.int64) - 48
+    codes = np.frombuffer(counts.encode("utf-8", "surrogatepass"), np.uint8).astype(np.int64) - 48
     if len(codes) == 0:
         raise InvalidInputError("counts is empty; send counts as pycocotools writes them")
     foreign = np.flatnonzero((codes < 0) | (codes > 63))

@@ -23,8 +23,8 @@ from apsam_serve.contract.segmenter import StrategyName
 from apsam_serve.engine import host
 from apsam_serve.engine.batcher import Batcher, Kind, Limits
 from apsam_serve.engine.calls import Call
-from apsam_serve.engine.pipeline import Answered, Asking, Held, Pipeline
-from apsam_serve.engine.proposals import ProposeOptions, peaks
+from apsam_serve.engine.pipeline import Asking, Held, Pipeline
+from apsam_serve.engine.proposals import ProposeOptions, on_image
 from apsam_serve.engine.pulse import Pulse
 from apsam_serve.engine.replies import (
     CreateReply,
@@ -246,36 +246,25 @@ class Engine:
         strategy: StrategyName,
         apg: ApgConfig,
         pack: Pack,
+        include_attention: bool = False,
     ) -> ProposeReply:
         """Find objects in a held image, or in one that is sent along, without a click.
 
         Raises what `segment` raises.
         """
         async with self._image(source, call, ()) as (held, before, entry):
-            found = peaks(held.encoded.attention, held.frame, max_peaks=options.num_candidates)
-            prompts = [Prompt(points=(peak.click,)) for peak in found]
             asking = Asking(strategy=strategy, apg=apg)
-            answered = Answered(answers=(), mask_ids=())
-            if prompts:
-                answered = await self._pipeline.ask(held, prompts, call, asking, keep=False)
-            work = partial(
-                host.pack_proposals,
-                found,
-                answered.answers,
-                held.frame,
-                pack,
-                options,
-                categories=held.version.model.categories,
-            )
-            proposals, packed = await self._pipeline.pack(work)
+            proposals, spent = await self._pipeline.propose(held, call, asking, options, pack)
+            attention = on_image(held.encoded.attention, held.frame) if include_attention else None
         return ProposeReply(
             proposals=proposals,
+            attention=attention,
             height=held.frame.height,
             width=held.frame.width,
             model_digest=held.version.digest,
             image_digest=held.image_digest,
             expires_s=None if entry is None else time.time() + entry.ttl_s,
-            timings_s=added(before, answered.timings_s, packed),
+            timings_s=added(before, spent),
         )
 
     @asynccontextmanager

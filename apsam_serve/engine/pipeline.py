@@ -21,7 +21,8 @@ from apsam_serve.engine import host
 from apsam_serve.engine.calls import Call
 from apsam_serve.engine.compute import Encoded, Question
 from apsam_serve.engine.mask_planes import MaskPlanes
-from apsam_serve.engine.replies import Timings, added
+from apsam_serve.engine.proposals import ProposeOptions, peaks
+from apsam_serve.engine.replies import Pack, Proposal, Timings, added
 from apsam_serve.engine.versions import Version
 from apsam_serve.engine.worker import ClickJob, EncodeJob, Worker
 from apsam_serve.prompting.base import Answer
@@ -152,6 +153,27 @@ class Pipeline:
                 raise
             ids = ["" if plane is None else planes.publish(plane) for plane in kept]
         return Answered(answers=answers, mask_ids=ids, timings_s=ran)
+
+    async def propose(
+        self, held: Held, call: Call, asking: Asking, options: ProposeOptions, pack: Pack
+    ) -> tuple[list[Proposal], Timings]:
+        """Ask about the peaks of an image's attention; its masks are not kept."""
+        found = peaks(held.encoded.attention, held.frame, max_peaks=options.num_candidates)
+        prompts = [Prompt(points=(peak.click,)) for peak in found]
+        answered = Answered(answers=(), mask_ids=())
+        if prompts:
+            answered = await self.ask(held, prompts, call, asking, keep=False)
+        work = partial(
+            host.pack_proposals,
+            found,
+            answered.answers,
+            held.frame,
+            pack,
+            options,
+            categories=held.version.model.categories,
+        )
+        proposals, packed = await self.pack(work)
+        return proposals, added(answered.timings_s, packed)
 
     async def pack(self, work: Callable[[], T], *, num_pixels: int | None = None) -> T:
         """Run what makes masks, for callers who have gone too: they may come back for the reply

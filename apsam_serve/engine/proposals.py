@@ -44,6 +44,17 @@ class ProposeOptions:
         return min(2 * self.max_proposals, MAX_PROMPTS)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AttentionMap:
+    """Where the energy branch looked. values: float32 [rows, columns], at least 0, without the
+    frame's padding; value (row, column) is that of the cell whose left top corner is the image
+    pixel (column * cell_width, row * cell_height)."""
+
+    values: NDArray[np.float32]
+    cell_height: float
+    cell_width: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Peak:
     """click: in image pixels; attention: over that at the strongest peak."""
@@ -52,13 +63,22 @@ class Peak:
     attention: float
 
 
-def peaks(attention: NDArray[np.float32], frame: LetterBox, *, max_peaks: int) -> list[Peak]:
-    """Local maxima of the attention map float32 [S / 8, S / 8] that lie on the image, strongest
-    first."""
+def on_image(attention: NDArray[np.float32], frame: LetterBox) -> AttentionMap:
+    """The cells of the attention float32 [S / 8, S / 8] that lie on the image, by half at least."""
     stride = frame.side // attention.shape[0]
     rows = max(1, (frame.model_height + stride // 2) // stride)
     columns = max(1, (frame.model_width + stride // 2) // stride)
-    inside = np.ascontiguousarray(attention[:rows, :columns])
+    return AttentionMap(
+        values=np.ascontiguousarray(attention[:rows, :columns]),
+        cell_height=stride * frame.height / frame.model_height,
+        cell_width=stride * frame.width / frame.model_width,
+    )
+
+
+def peaks(attention: NDArray[np.float32], frame: LetterBox, *, max_peaks: int) -> list[Peak]:
+    """Local maxima of the attention float32 [S / 8, S / 8] on the image, strongest first."""
+    stride = frame.side // attention.shape[0]
+    inside = on_image(attention, frame).values
     highest = cv2.dilate(inside, np.ones((_WINDOW, _WINDOW), np.uint8))
     is_peak = (inside == highest) & (inside > _MIN_SHARE * inside.max())
     y, x = np.nonzero(is_peak)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsam_serve.contract.prompts import Point
+from apsam_serve.engine.proposals import AttentionMap
 
 STAGES = (
     "queue", "image", "transfer", "encode", "energy",
@@ -87,9 +88,11 @@ class Proposal:
 
 @dataclass(frozen=True, kw_only=True)
 class ProposeReply:
-    """The strongest peak first; the rest as in SegmentReply."""
+    """The strongest peak first; attention: None unless it was asked for; the rest as in
+    SegmentReply."""
 
     proposals: Sequence[Proposal]
+    attention: AttentionMap | None
     height: int
     width: int
     model_digest: str

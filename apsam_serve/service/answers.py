@@ -111,7 +111,9 @@ class Answers:
                 strategy=how.strategy,
                 apg=how.apg,
                 pack=convert.PACKERS[how.encoding],
+                include_attention=message.include_attention,
             )
+            found = reply.attention
             _learn(reply, [one.segmentation for one in reply.proposals])
             return pb.ProposeResponse(
                 proposals=[
@@ -122,6 +124,7 @@ class Answers:
                     )
                     for one in reply.proposals
                 ],
+                attention=None if found is None else convert.attention_to(found),
                 timings=convert.timings_to(reply.timings_s),
                 model_digest=reply.model_digest,
                 width=reply.width,
@@ -186,6 +189,7 @@ def _note_propose(source: Source, message: ProposeMessage) -> None:
         strategy=message.strategy,
         apg=message.apg if message.HasField("apg") else None,
         mask_encoding=message.mask_encoding,
+        include_attention=message.include_attention,
     )
     _note(source, asked)
 

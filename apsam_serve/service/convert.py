@@ -19,6 +19,7 @@ from apsam_serve.contract import masks, polygons
 from apsam_serve.contract.apg import ApgConfig, Fallback
 from apsam_serve.contract.prompts import MAX_POINTS, MAX_PROMPTS, Box, Point, Prompt
 from apsam_serve.contract.segmenter import Segmentation, StrategyName
+from apsam_serve.engine.proposals import AttentionMap
 from apsam_serve.engine.replies import STAGES
 from apsam_serve.errors import ApsamError, InvalidInputError, InvalidPromptError
 from apsam_serve.v1 import segmentation_pb2 as pb
@@ -208,6 +209,31 @@ def proposals_from(response: pb.ProposeResponse) -> list[Proposal]:
         )
         for one in response.proposals
     ]
+
+
+def attention_to(attention: AttentionMap) -> pb.AttentionMap:
+    """Attention as a message."""
+    height, width = attention.values.shape
+    return pb.AttentionMap(
+        height=height,
+        width=width,
+        data=attention.values.astype("<f4").tobytes(),
+        cell_height=attention.cell_height,
+        cell_width=attention.cell_width,
+    )
+
+
+def attention_from(message: pb.AttentionMap) -> AttentionMap:
+    """Attention as a value. Raises ApsamError when its bytes are not those of its size."""
+    height, width = message.height, message.width
+    if min(height, width) < 1 or len(message.data) != 4 * height * width:
+        raise ApsamError(
+            f"attention of {len(message.data)} bytes is no map of {width} x {height}; ask again"
+        )
+    values = np.frombuffer(message.data, "<f4").astype(np.float32).reshape(height, width)
+    return AttentionMap(
+        values=values, cell_height=message.cell_height, cell_width=message.cell_width
+    )
 
 
 def timings_to(timings_s: Mapping[str, float]) -> pb.StageTimings:

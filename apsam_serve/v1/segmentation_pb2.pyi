@@ -290,7 +290,7 @@ class SegmentResponse(_message.Message):
     def __init__(self, segmentations: _Optional[_Iterable[_Union[Segmentation, _Mapping]]] = ..., timings: _Optional[_Union[StageTimings, _Mapping]] = ..., model_digest: _Optional[str] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ProposeRequest(_message.Message):
-    __slots__ = ("handle", "image", "max_proposals", "min_score", "max_overlap", "strategy", "apg", "mask_encoding", "request_id")
+    __slots__ = ("handle", "image", "max_proposals", "min_score", "max_overlap", "strategy", "apg", "mask_encoding", "request_id", "include_attention")
     HANDLE_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     MAX_PROPOSALS_FIELD_NUMBER: _ClassVar[int]
@@ -300,6 +300,7 @@ class ProposeRequest(_message.Message):
     APG_FIELD_NUMBER: _ClassVar[int]
     MASK_ENCODING_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_ATTENTION_FIELD_NUMBER: _ClassVar[int]
     handle: str
     image: Image
     max_proposals: int
@@ -309,23 +310,40 @@ class ProposeRequest(_message.Message):
     apg: ApgOptions
     mask_encoding: MaskEncoding
     request_id: str
-    def __init__(self, handle: _Optional[str] = ..., image: _Optional[_Union[Image, _Mapping]] = ..., max_proposals: _Optional[int] = ..., min_score: _Optional[float] = ..., max_overlap: _Optional[float] = ..., strategy: _Optional[_Union[Strategy, str]] = ..., apg: _Optional[_Union[ApgOptions, _Mapping]] = ..., mask_encoding: _Optional[_Union[MaskEncoding, str]] = ..., request_id: _Optional[str] = ...) -> None: ...
+    include_attention: bool
+    def __init__(self, handle: _Optional[str] = ..., image: _Optional[_Union[Image, _Mapping]] = ..., max_proposals: _Optional[int] = ..., min_score: _Optional[float] = ..., max_overlap: _Optional[float] = ..., strategy: _Optional[_Union[Strategy, str]] = ..., apg: _Optional[_Union[ApgOptions, _Mapping]] = ..., mask_encoding: _Optional[_Union[MaskEncoding, str]] = ..., request_id: _Optional[str] = ..., include_attention: bool = ...) -> None: ...
 
 class ProposeResponse(_message.Message):
-    __slots__ = ("proposals", "timings", "model_digest", "width", "height", "expire_time")
+    __slots__ = ("proposals", "timings", "model_digest", "width", "height", "expire_time", "attention")
     PROPOSALS_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_FIELD_NUMBER: _ClassVar[int]
     MODEL_DIGEST_FIELD_NUMBER: _ClassVar[int]
     WIDTH_FIELD_NUMBER: _ClassVar[int]
     HEIGHT_FIELD_NUMBER: _ClassVar[int]
     EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    ATTENTION_FIELD_NUMBER: _ClassVar[int]
     proposals: _containers.RepeatedCompositeFieldContainer[Proposal]
     timings: StageTimings
     model_digest: str
     width: int
     height: int
     expire_time: _timestamp_pb2.Timestamp
-    def __init__(self, proposals: _Optional[_Iterable[_Union[Proposal, _Mapping]]] = ..., timings: _Optional[_Union[StageTimings, _Mapping]] = ..., model_digest: _Optional[str] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    attention: AttentionMap
+    def __init__(self, proposals: _Optional[_Iterable[_Union[Proposal, _Mapping]]] = ..., timings: _Optional[_Union[StageTimings, _Mapping]] = ..., model_digest: _Optional[str] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., attention: _Optional[_Union[AttentionMap, _Mapping]] = ...) -> None: ...
+
+class AttentionMap(_message.Message):
+    __slots__ = ("height", "width", "data", "cell_height", "cell_width")
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    CELL_HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    CELL_WIDTH_FIELD_NUMBER: _ClassVar[int]
+    height: int
+    width: int
+    data: bytes
+    cell_height: float
+    cell_width: float
+    def __init__(self, height: _Optional[int] = ..., width: _Optional[int] = ..., data: _Optional[bytes] = ..., cell_height: _Optional[float] = ..., cell_width: _Optional[float] = ...) -> None: ...
 
 class Proposal(_message.Message):
     __slots__ = ("click", "attention", "segmentation")
@@ -362,20 +380,22 @@ class SessionSegment(_message.Message):
     def __init__(self, prompts: _Optional[_Iterable[_Union[Prompt, _Mapping]]] = ..., strategy: _Optional[_Union[Strategy, str]] = ..., apg: _Optional[_Union[ApgOptions, _Mapping]] = ..., mask_encoding: _Optional[_Union[MaskEncoding, str]] = ...) -> None: ...
 
 class SessionPropose(_message.Message):
-    __slots__ = ("max_proposals", "min_score", "max_overlap", "strategy", "apg", "mask_encoding")
+    __slots__ = ("max_proposals", "min_score", "max_overlap", "strategy", "apg", "mask_encoding", "include_attention")
     MAX_PROPOSALS_FIELD_NUMBER: _ClassVar[int]
     MIN_SCORE_FIELD_NUMBER: _ClassVar[int]
     MAX_OVERLAP_FIELD_NUMBER: _ClassVar[int]
     STRATEGY_FIELD_NUMBER: _ClassVar[int]
     APG_FIELD_NUMBER: _ClassVar[int]
     MASK_ENCODING_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_ATTENTION_FIELD_NUMBER: _ClassVar[int]
     max_proposals: int
     min_score: float
     max_overlap: float
     strategy: Strategy
     apg: ApgOptions
     mask_encoding: MaskEncoding
-    def __init__(self, max_proposals: _Optional[int] = ..., min_score: _Optional[float] = ..., max_overlap: _Optional[float] = ..., strategy: _Optional[_Union[Strategy, str]] = ..., apg: _Optional[_Union[ApgOptions, _Mapping]] = ..., mask_encoding: _Optional[_Union[MaskEncoding, str]] = ...) -> None: ...
+    include_attention: bool
+    def __init__(self, max_proposals: _Optional[int] = ..., min_score: _Optional[float] = ..., max_overlap: _Optional[float] = ..., strategy: _Optional[_Union[Strategy, str]] = ..., apg: _Optional[_Union[ApgOptions, _Mapping]] = ..., mask_encoding: _Optional[_Union[MaskEncoding, str]] = ..., include_attention: bool = ...) -> None: ...
 
 class SessionResponse(_message.Message):
     __slots__ = ("step", "embedding", "segmentations", "proposals", "fault")

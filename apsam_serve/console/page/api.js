@@ -2,9 +2,9 @@
 
 /** What the console answers when it cannot do a thing: reason, message, fix. */
 export class ConsoleError extends Error {
-  constructor({ reason, message, fix = "", status = 0, retryAfter = null, sent = true }) {
+  constructor({ reason, message, fix = "", status = 0, retryAfter = null }) {
     super(message);
-    Object.assign(this, { reason, fix, status, retryAfter, sent });
+    Object.assign(this, { reason, fix, status, retryAfter });
   }
 }
 
@@ -32,7 +32,7 @@ async function call(method, path, { body, headers = {}, signal, read = "json" } 
 }
 
 /** A response that is no success, as an error. */
-export async function refusal(response) {
+async function refusal(response) {
   const told = await response.json().then((document) => document.error, () => null);
   const after = told?.retry_after_s ?? response.headers.get("Retry-After");
   return new ConsoleError({
@@ -55,7 +55,8 @@ export const addImage = (file) =>
   });
 export const startImport = (folder) => call("POST", "/api/import", { body: { folder } });
 export const importState = (job) => call("GET", `/api/import/${encodeURIComponent(job)}`);
-export const viewUrl = (id, name) => image(id, `/view/${name}.png`);
+/** A view of a picture: a Blob of a PNG file. */
+export const view = (id, name) => call("GET", image(id, `/view/${name}.png`), { read: "blob" });
 export const open = (id, signal) => call("POST", image(id, "/open"), { body: {}, signal });
 export const segment = (id, prompt, signal) =>
   call("POST", image(id, "/segment"), { body: prompt, signal });

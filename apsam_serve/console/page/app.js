@@ -28,7 +28,7 @@ export class App {
   suggestions = []; // [{key, click, answer}]
   selected = null; // key of an object or of a suggestion
   question = null; // {token, point, since}: under way
-  lease = null; // {until, ttl}: milliseconds of performance.now(), seconds
+  lease = null; // {until}: milliseconds of performance.now()
   timings = null;
   saved = new Map(); // object key -> {id, state}
   note = "Starting";

@@ -102,9 +102,9 @@ export class Asking {
     if (!row || this.#prepared === row.id) return;
     this.#prepared = row.id;
     try {
-      await Promise.all([api.open(row.id), fetch(api.viewUrl(row.id, "original"))]);
+      await Promise.all([api.open(row.id), api.view(row.id, "original")]);
     } catch (error) {
-      if (!isTold(error) && !(error instanceof TypeError)) throw error;
+      if (!isTold(error)) throw error;
     }
   }
 
@@ -146,16 +146,17 @@ export class Asking {
   learn(reply, pageMs) {
     const app = this.#app;
     if (reply.lease) {
-      const { expires_in_s: left, ttl_s: ttl } = reply.lease;
-      app.lease = { until: performance.now() + left * 1000, ttl };
+      app.lease = { until: performance.now() + reply.lease.expires_in_s * 1000 };
     }
     if (reply.timings_ms) app.timings = { ...reply.timings_ms, page: pageMs };
     app.note = "Ready";
-    if (reply.encoded_again) {
-      const lost = reply.refine_lost ? " The mask that was to be refined was lost with it: this is "
-        + "the answer to the points alone." : "";
-      this.#cards.note("again", "Encoded again",
-        `The service no longer held this picture, so it was encoded again.${lost}`);
+    const { encoded_again: again, refine_lost: lost } = reply;
+    const told = [
+      again && "The service no longer held this picture, so it was encoded again.",
+      lost && "The mask to refine was gone, so this is the answer to the clicks alone.",
+    ].filter(Boolean);
+    if (told.length) {
+      this.#cards.note("again", again ? "Encoded again" : "Not refined", told.join(" "));
     }
   }
 

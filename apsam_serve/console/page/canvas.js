@@ -20,6 +20,7 @@ export class Canvas {
   #context;
   #late = 0; // timer
   #revealed = { token: null, since: 0 }; // the newest answer, and its first frame
+  #labels = []; // functions that paint one each
 
   constructor(canvas) {
     this.#canvas = canvas;
@@ -39,11 +40,15 @@ export class Canvas {
     context.clearRect(0, 0, width, height);
     if (!this.#picture(app)) return;
     if (app.peek) return;
+    this.#labels = [];
     if (app.masks) this.#objects(app, ratio);
-    const moves = this.#draft(app, now, ratio);
+    const rises = this.#draft(app, now, ratio);
+    for (const paint of this.#labels) paint(); // over every mask
+    this.#points(app);
+    const turns = this.#waiting(app, now);
     this.#hands(app);
     if (app.loupe) this.#loupe(app);
-    if (moves) app.changed();
+    if (rises || turns) app.changed();
   }
 
   #picture(app) {
@@ -83,45 +88,49 @@ export class Canvas {
     });
   }
 
-  /** Points first; the answer's own points in its first frame; its mask from the next one on. */
+  /** The mask in work. In the first frame of an answer its points stand alone; then it comes up:
+   * true until it has. */
   #draft(app, now, ratio) {
     const { draft, objects } = app.work;
-    let moves = false;
-    if (draft) {
-      const fresh = isAnswered(draft);
-      if (fresh && this.#revealed.token !== draft.token) {
-        this.#revealed = { token: draft.token, since: now };
-      }
-      const age = fresh ? now - this.#revealed.since : FADE_MS;
-      moves = fresh && age < FADE_MS;
-      const share = still.matches && age > 0 ? 1 : Math.min(1, age / FADE_MS);
-      if (draft.answer && app.masks && share > 0) {
-        const shape = shapeOf(draft.answer.mask);
-        if (shape.mask.area) {
-          const style = { ...look(objects.length), opacity: app.opacity * share, ratio };
-          paintShape(this.#context, shape, app.place, { ...style, width: 2, strength: share });
-          const label = [draft.category ?? "No category", draft.answer.score.toFixed(2)].join(" ");
-          if (share === 1) this.#label(app, shape, label, style.hue);
-        }
-        if (fresh) this.#mark("mask", draft.token);
-      }
-      if (draft.box) {
-        const { left, top, right, bottom } = draft.box;
-        const corner = (x, y) => toScreen(app.place, { x, y });
-        paintBox(this.#context, corner(left, top), corner(right, bottom), [6, 4]);
-      }
-      if (fresh) {
-        for (const point of adaptivePoints(draft.answer)) {
-          paintAdaptive(this.#context, toScreen(app.place, point));
-          this.#mark("adaptive", draft.token);
-        }
-      }
-      for (const point of draft.points) {
-        paintPoint(this.#context, toScreen(app.place, point), point.positive);
-      }
-      if (draft.points.length) this.#mark("point", draft.token);
+    if (!draft?.answer) return false;
+    const fresh = isAnswered(draft);
+    if (fresh && this.#revealed.token !== draft.token) {
+      this.#revealed = { token: draft.token, since: now };
     }
-    return this.#waiting(app, now) || moves;
+    const age = fresh ? now - this.#revealed.since : FADE_MS;
+    const share = still.matches && age > 0 ? 1 : Math.min(1, age / FADE_MS);
+    if (app.masks && share > 0) {
+      const shape = shapeOf(draft.answer.mask);
+      if (shape.mask.area) {
+        const style = { ...look(objects.length), opacity: app.opacity * share, ratio };
+        paintShape(this.#context, shape, app.place, { ...style, width: 2, strength: share });
+        const label = `${draft.category ?? "No category"} ${draft.answer.score.toFixed(2)}`;
+        if (share === 1) this.#label(app, shape, label, style.hue);
+      }
+      if (fresh) this.#mark("mask", draft.token);
+    }
+    return age < FADE_MS;
+  }
+
+  /** What was asked of the object in work, and the points that its answer came from. */
+  #points(app) {
+    const { draft } = app.work;
+    if (!draft) return;
+    const screen = (x, y) => toScreen(app.place, { x, y });
+    if (draft.box) {
+      const { left, top, right, bottom } = draft.box;
+      paintBox(this.#context, screen(left, top), screen(right, bottom), [6, 4]);
+    }
+    if (isAnswered(draft)) {
+      for (const { x, y } of adaptivePoints(draft.answer)) {
+        paintAdaptive(this.#context, screen(x, y));
+        this.#mark("adaptive", draft.token);
+      }
+    }
+    for (const { x, y, positive } of draft.points) {
+      paintPoint(this.#context, screen(x, y), positive);
+    }
+    if (draft.points.length) this.#mark("point", draft.token);
   }
 
   /** An arc turns where the answer is late. Until then nothing is drawn: frames would hold up the
@@ -156,7 +165,9 @@ export class Canvas {
     const at = toScreen(app.place, { x: mask.left, y: mask.top });
     const end = toScreen(app.place, { x: mask.right, y: mask.bottom });
     if (end.x < 0 || end.y < 0 || at.x > app.stage.width || at.y > app.stage.height) return;
-    paintLabel(this.#context, text, { x: at.x, y: at.y - 2 }, hue, app.stage);
+    this.#labels.push(
+      () => paintLabel(this.#context, text, { x: at.x, y: at.y - 2 }, hue, app.stage),
+    );
   }
 
   #loupe(app) {

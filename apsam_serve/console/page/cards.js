@@ -1,5 +1,7 @@
 // What went wrong, what to do about it, and trying again.
 
+import { element } from "./element.js";
+
 const LONGEST_WAIT_S = 10;
 const NOTE_MS = 6000;
 
@@ -12,6 +14,9 @@ const TITLES = {
   INVALID_IMAGE: "This picture cannot be used",
   INVALID_PROMPT: "This click cannot be answered",
 };
+
+// Their titles say all that the person at the picture needs; the rest is for who runs the service.
+const PLAIN = new Set(["NO_CONSOLE", "NOT_SERVING", "OVERLOADED", "DEADLINE_EXCEEDED"]);
 
 /** Thrown where a person told a card to stop trying. */
 export class Stopped extends Error {}
@@ -111,15 +116,15 @@ export class Cards {
     this.close(name);
     const card = element("section", { className: `card ${kind}` });
     card.dataset.kind = kind;
-    card.dataset.reason = reason;
-    card.append(
-      element("h3", { textContent: title }),
-      element("p", { textContent: sentence(message) }),
-    );
+    card.append(element("h3", { textContent: title }));
+    const told = element("p", { textContent: sentence(message) });
+    if (!PLAIN.has(reason)) card.append(told);
     if (fix) card.append(element("p", { className: "fix", textContent: sentence(fix) }));
+    if (PLAIN.has(reason)) {
+      card.append(element("details", {}, element("summary", {}, "Details"), told));
+    }
     if (kind === "wait") card.append(element("p", { className: "count" }));
-    const row = element("p", { className: "row" });
-    row.append(...buttons.map(button));
+    const row = element("p", { className: "row" }, ...buttons.map(button));
     if (kind !== "wait") row.append(button(["Dismiss", () => this.close(name)]));
     card.append(row);
     this.#root.append(card);
@@ -135,8 +140,4 @@ function sentence(text) {
 
 function button([text, onclick]) {
   return element("button", { textContent: text, onclick });
-}
-
-function element(name, fields) {
-  return Object.assign(document.createElement(name), fields);
 }

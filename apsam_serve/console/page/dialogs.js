@@ -3,16 +3,17 @@
 
 import * as api from "./api.js";
 import { isTold } from "./asking.js";
+import { element } from "./element.js";
 import { CATEGORY_KEYS, describe, nameOf } from "./keys.js";
 
 const ASK_EVERY_MS = 400;
 const EXPORTS = {
-  coco: "COCO: run lengths and polygons, one JSON file",
-  png: "PNG masks, one file per object, and index.csv",
-  labelme: "labelme, one JSON file per picture",
-  yolo: "YOLO segmentation, one text file per picture, and names",
-  dicos: "Polygons as DICOS TDR threats hold them, JSON",
-  review: "What apsam-train annotate accept takes back",
+  coco: ["COCO", "instances as run lengths and as polygons, JSON"],
+  png: ["PNG masks", "a black and white picture per object, and a table"],
+  labelme: ["labelme", "the pictures with a JSON file each"],
+  yolo: ["YOLO", "polygons for segmentation, a text file per picture"],
+  dicos: ["DICOS", "threats with polygons as a TDR holds them, JSON"],
+  review: ["Review", "done pictures, for apsam-train annotate accept"],
 };
 
 export class Dialogs {
@@ -21,6 +22,7 @@ export class Dialogs {
   #at = (id) => document.getElementById(id);
   #choose = () => {};
   onAdded = async () => {};
+  onImported = async () => {};
 
   constructor(app, cards) {
     this.#app = app;
@@ -42,21 +44,14 @@ export class Dialogs {
   }
 
   build({ categories, exports = Object.keys(EXPORTS), images }) {
-    const keyed = categories.map((name, index) => {
-      const item = document.createElement("li");
-      item.append(this.#categoryButton(name, CATEGORY_KEYS[index] ?? ""));
-      return item;
-    });
-    const none = document.createElement("li");
-    none.append(this.#categoryButton(null, "-"));
-    this.#at("category-list").replaceChildren(...keyed, none);
+    const keyed = categories.map((name, index) => [name, CATEGORY_KEYS[index] ?? ""]);
+    this.#at("category-list").replaceChildren(...[...keyed, [null, "-"]].map(
+      ([name, key]) => element("li", {}, this.#categoryButton(name, key)),
+    ));
     this.#at("export-list").replaceChildren(...exports.map((name) => {
-      const item = document.createElement("li");
-      const button = Object.assign(document.createElement("button"), {
-        textContent: name, onclick: () => this.#export(name),
-      });
-      item.append(button, EXPORTS[name] ?? "");
-      return item;
+      const [label, text] = EXPORTS[name] ?? [name, ""];
+      const onclick = () => this.#export(name, label);
+      return element("li", {}, element("button", { value: name, onclick }, label), text);
     }));
     this.#at("import").hidden = images === null;
     if (images) this.#at("path").placeholder = `below ${images}`;
@@ -110,19 +105,18 @@ export class Dialogs {
       }
     }
     this.#progress(pictures.length, pictures.length, refused);
-    await this.onAdded(first);
     if (!refused.length) this.#at("adding").close();
+    await this.onAdded(first);
   }
 
-  async #export(name) {
+  async #export(name, label) {
     const text = this.#at("export-text");
-    text.textContent = `Packing ${name}`;
+    text.textContent = `Packing ${label}`;
     try {
       const packed = URL.createObjectURL(await api.exported(name));
-      const link = document.createElement("a");
-      Object.assign(link, { href: packed, download: `apsam-${name}.zip` }).click();
+      element("a", { href: packed, download: `apsam-${name}.zip` }).click();
       setTimeout(() => URL.revokeObjectURL(packed), 60_000);
-      text.textContent = `${name} is among your downloads`;
+      text.textContent = `apsam-${name}.zip is among your downloads`;
     } catch (error) {
       if (!isTold(error)) throw error;
       text.textContent = `${error.message}; ${error.fix}`;
@@ -136,11 +130,7 @@ export class Dialogs {
       for (;;) {
         const told = await this.#cards.attempt("import", () => api.importState(job));
         this.#progress(told.done, told.total, told.refused, told.error);
-        if (told.finished) {
-          if (told.num_objects) return location.reload(); // objects of pictures that are open here
-          if (!told.refused.length && !told.error) this.#at("adding").close();
-          return await this.onAdded(null);
-        }
+        if (told.finished) return await this.#imported(told);
         await new Promise((resolve) => setTimeout(resolve, ASK_EVERY_MS));
       }
     } catch (error) {
@@ -149,24 +139,32 @@ export class Dialogs {
     }
   }
 
+  async #imported({ objects, refused, error }) {
+    if (objects) {
+      await this.onImported();
+      const text = sum(objects, refused.length);
+      this.#at("import-text").textContent = error ?? text;
+      if (!refused.length && !error) this.#cards.note("imported", "Import finished", text);
+    }
+    if (!refused.length && !error) this.#at("adding").close();
+    await this.onAdded(null);
+  }
+
   #progress(done, total, refused, error = null) {
     this.#at("importing").hidden = false;
     Object.assign(this.#at("import-progress"), { max: Math.max(1, total), value: done });
     const taken = Math.max(0, done - refused.length);
     const rest = refused.length ? `, ${refused.length} refused` : "";
     this.#at("import-text").textContent = error ?? `${taken} of ${total} added${rest}`;
-    this.#at("refused").replaceChildren(...refused.map(({ name, why }) =>
-      Object.assign(document.createElement("li"), { textContent: `${name}: ${why}` })));
+    this.#at("refused").replaceChildren(
+      ...refused.map(({ name, why }) => element("li", {}, `${name}: ${why}`)),
+    );
   }
 
   #categoryButton(name, key) {
-    const button = Object.assign(document.createElement("button"), {
-      value: name ?? "", onclick: () => this.#chosen(name),
-    });
-    const hint = document.createElement("kbd");
-    hint.textContent = key.toUpperCase();
-    button.append(hint, name ?? "No category");
-    return button;
+    const fields = { value: name ?? "", onclick: () => this.#chosen(name) };
+    const hint = element("kbd", {}, key.toUpperCase());
+    return element("button", fields, hint, name ?? "No category");
   }
 
   #chosen(name) {
@@ -183,4 +181,13 @@ export class Dialogs {
     event.preventDefault();
     this.#chosen(category);
   }
+}
+
+/** What became of a COCO file, in a sentence. */
+function sum({ added, known, nameless }, refused) {
+  const parts = [`${added} ${added === 1 ? "object" : "objects"} added`];
+  if (nameless) parts.push(`${nameless} of them without a category of this project`);
+  if (known) parts.push(`${known} known already`);
+  if (refused) parts.push(`${refused} refused`);
+  return parts.join(", ");
 }

@@ -1,11 +1,12 @@
 // Every key in one table: it drives the page, and the help overlay is made of it.
 
+import { element } from "./element.js";
 import { VIEW_KEYS } from "./views.js";
 
 export const CATEGORY_KEYS = [..."1234567890abcdefghijklmnopqrst"];
 
 /** [keys, action, argument, what it does]; the first of the keys is shown. */
-export const GROUPS = [
+const GROUPS = [
   ["Object", [
     [["Space"], "point", true, "click on the object at the cross"],
     [["n"], "point", false, "click beside the object (not part of it)"],
@@ -110,19 +111,23 @@ export class Keys {
   }
 }
 
+const MARKS = [
+  ["+ −", "what was clicked: on the object, beside it"],
+  ["◆", "adaptive points: where the model looked again"],
+  ["dashed", "suggestions; nothing of them is saved until accepted"],
+];
+
+/** [title, [[key, what it does]]], as people read it. */
+export function table() {
+  const groups = GROUPS.map(([title, rows]) => [
+    title, rows.filter((row) => row[3]).map(([keys, , , text]) => [shown(keys[0]), text]),
+  ]);
+  return [...groups, ["Mouse", MOUSE], ["Marks", MARKS]];
+}
+
 /** The help overlay's lists. */
 export function describe(root) {
-  for (const [title, rows] of GROUPS) {
-    root.append(group(title, rows.filter((row) => row[3]).map(([keys, , , text]) => [
-      ...[keys[0]].map(shown), text,
-    ])));
-  }
-  root.append(group("Mouse", MOUSE));
-  root.append(group("Marks", [
-    ["+ −", "what was clicked: on the object, beside it"],
-    ["◆", "adaptive points: where the model looked again"],
-    ["dashed", "suggestions; nothing of them is saved until accepted"],
-  ]));
+  for (const [title, rows] of table()) root.append(group(title, rows));
 }
 
 const WORDS = { Escape: "Esc", Delete: "Del", PageDown: "Page ↓", PageUp: "Page ↑" };
@@ -134,13 +139,9 @@ function shown(key) {
 }
 
 function group(title, rows) {
-  const section = document.createElement("section");
-  const list = document.createElement("dl");
+  const list = element("dl");
   for (const [key, text] of rows) {
-    const term = document.createElement("dt");
-    term.append(Object.assign(document.createElement("kbd"), { textContent: key }));
-    list.append(term, Object.assign(document.createElement("dd"), { textContent: text }));
+    list.append(element("dt", {}, element("kbd", {}, key)), element("dd", {}, text));
   }
-  section.append(Object.assign(document.createElement("h3"), { textContent: title }), list);
-  return section;
+  return element("section", {}, element("h3", {}, title), list);
 }

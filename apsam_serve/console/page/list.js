@@ -1,5 +1,6 @@
 // The lists beside the stage: pictures, suggestions, objects; and the card of the object in work.
 
+import { element } from "./element.js";
 import { letter, look, pattern } from "./patterns.js";
 import { adaptivePoints, isAnswered } from "./state.js";
 import { shapeOf } from "./shapes.js";
@@ -26,12 +27,6 @@ function keep(list, items, make, tell) {
     }
   });
   for (const child of old.values()) child.remove();
-}
-
-function element(name, fields = {}, ...children) {
-  const made = Object.assign(document.createElement(name), fields);
-  made.append(...children);
-  return made;
 }
 
 function row(onclick, ...children) {
@@ -173,12 +168,13 @@ function facts({ answer, points, box, category }) {
   const parts = [`score ${answer.score.toFixed(2)}`];
   if (answer.category && answer.category_probability) {
     const share = `${Math.round(100 * answer.category_probability)} %`;
-    parts.push(answer.category === category ? `sure by ${share}` : `${answer.category} ${share}`);
+    parts.push(answer.category === category ? `${share} sure` : `${answer.category} ${share}`);
   }
   if (points.length) parts.push(`${points.length} ${points.length === 1 ? "click" : "clicks"}`);
   if (box) parts.push("box");
   const places = adaptivePoints(answer).length;
   if (places) parts.push(`${places} adaptive points`);
+  if (answer.refine_lost) parts.push("from the clicks alone, the mask to refine was gone");
   return parts.join(" · ");
 }
 

@@ -51,14 +51,12 @@ document.addEventListener("click", (event) => {
 
 at("opacity").addEventListener("input", ({ target }) => looking.opacity(target.value / 100));
 app.onChange(() => {
-  const { draft } = app.work;
   at("opacity").value = Math.round(app.opacity * 100);
   at("masks").setAttribute("aria-pressed", app.masks);
   at("loupe").setAttribute("aria-pressed", app.loupe);
   at("undo").disabled = !app.history.past.length;
   at("redo").disabled = !app.history.future.length;
   at("suggest").disabled = !app.image;
-  document.body.dataset.draft = draft ? "yes" : "no";
 });
 
 new ResizeObserver(([{ contentRect: { width, height } }]) => {
@@ -95,6 +93,7 @@ async function list(first = null) {
   if (wanted) await actions.show(wanted);
 }
 dialogs.onAdded = list;
+dialogs.onImported = () => saving.catchUp();
 
 app.info = await cards.attempt("info", () => api.info());
 views.build(app.info.views, app.info.view_notes);

@@ -10,38 +10,30 @@ const ADAPTIVE = "#ffd54a";
 /** A mask: hatched inside, outlined twice so that it shows on black and on white. */
 export function paintShape(context, shape, view, style) {
   const { hue, opacity, ratio, dash = [], width = 1.5 } = style;
-  const inPicture = (work) => {
-    context.save();
-    context.translate(view.x, view.y);
-    context.scale(view.scale, view.scale);
-    work();
-    context.restore();
-  };
+  context.save();
+  context.translate(view.x, view.y);
+  context.scale(view.scale, view.scale);
   if (opacity > 0) {
     context.save();
-    context.translate(view.x, view.y);
-    context.scale(view.scale, view.scale);
     context.clip(shape.path, "evenodd");
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     const { canvas } = context;
-    context.globalAlpha = opacity * 0.3;
-    context.fillStyle = hue;
-    context.fillRect(0, 0, canvas.width, canvas.height);
-    context.globalAlpha = opacity;
-    context.fillStyle = pattern(context, style, view, ratio);
-    context.fillRect(0, 0, canvas.width, canvas.height);
+    for (const [strength, paint] of [[0.3, hue], [1, pattern(context, style, view, ratio)]]) {
+      context.globalAlpha = opacity * strength;
+      context.fillStyle = paint;
+      context.fillRect(0, 0, canvas.width, canvas.height);
+    }
     context.restore();
   }
-  inPicture(() => {
-    context.lineJoin = "round";
-    context.globalAlpha = style.strength ?? 1;
-    for (const [colour, wide] of [[DARK, width + 1.5], [hue, width]]) {
-      context.setLineDash(dash.map((length) => length / view.scale));
-      context.strokeStyle = colour;
-      context.lineWidth = wide / view.scale;
-      context.stroke(shape.path);
-    }
-  });
+  context.lineJoin = "round";
+  context.globalAlpha = style.strength ?? 1;
+  context.setLineDash(dash.map((length) => length / view.scale));
+  for (const [colour, wide] of [[DARK, width + 1.5], [hue, width]]) {
+    context.strokeStyle = colour;
+    context.lineWidth = wide / view.scale;
+    context.stroke(shape.path);
+  }
+  context.restore();
 }
 
 /** What a person clicked: a round mark with plus or minus. */

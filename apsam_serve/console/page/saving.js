@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { isTold } from "./asking.js";
-import { begin, difference } from "./state.js";
+import { begin, difference, joined } from "./state.js";
 
 export class Saving {
   #app;
@@ -23,17 +23,44 @@ export class Saving {
   async load(id) {
     const rows = await this.#cards.attempt("objects", () => api.objects(id));
     if (this.#app.histories.has(id)) return;
-    const objects = rows.map((row) => ({ ...row, key: `saved${row.id}`, suggestion: null }));
-    this.#held.set(id, new Map(objects.map((one) => [one.key, one])));
-    for (const one of objects) this.#app.saved.set(one.key, "saved");
-    this.#app.histories.set(id, begin({ draft: null, objects }));
+    this.#held.set(id, new Map());
+    this.#app.histories.set(id, begin({ draft: null, objects: this.#take(id, rows) }));
+  }
+
+  /** Learn of objects that an import has put into the project beside this page's own; what can be
+   * undone stays. */
+  catchUp() {
+    return this.#next(async () => {
+      const { histories } = this.#app;
+      for (const id of [...histories.keys()]) {
+        const rows = await this.#cards.attempt("objects", () => api.objects(id));
+        const known = new Set([...this.#held.get(id).values()].map((one) => one.id));
+        const arrived = this.#take(id, rows.filter((row) => !known.has(row.id)));
+        histories.set(id, joined(histories.get(id), arrived));
+      }
+      this.#app.changed();
+    });
   }
 
   /** Save what the picture's history shows now. */
   settle(id) {
+    return this.#next(() => this.#settle(id));
+  }
+
+  /** Rows of the project as objects, which are saved. */
+  #take(id, rows) {
+    const objects = rows.map((row) => ({ ...row, key: `saved${row.id}`, suggestion: null }));
+    for (const one of objects) {
+      this.#held.get(id).set(one.key, one);
+      this.#app.saved.set(one.key, "saved");
+    }
+    return objects;
+  }
+
+  #next(work) {
     this.#open += 1;
     this.#chain = this.#chain
-      .then(() => this.#settle(id))
+      .then(work)
       .catch((error) => {
         if (!isTold(error)) throw error;
       })

@@ -55,6 +55,11 @@ export function answered(history, token, answer) {
   });
 }
 
+/** Objects that came from elsewhere, in every step: no undo takes them away. */
+export function joined(history, objects) {
+  return everywhere(history, (work) => ({ ...work, objects: [...work.objects, ...objects] }));
+}
+
 const BLANK = {
   points: [], box: null, answer: null, category: null, named: false, source: "click",
   suggestion: null, refines: null,

@@ -2,6 +2,7 @@
 // how long the service holds the picture, and whether it is there.
 
 import * as api from "./api.js";
+import { element } from "./element.js";
 
 const ASK_EVERY_MS = 10_000;
 const PARTS = ["network", "queue", "device", "console"];
@@ -66,16 +67,13 @@ export class Status {
     root.dataset.told = told;
     const encoded = timings.page === null;
     const whole = timings.page ?? timings.total;
-    const total = document.createElement("b");
-    total.textContent = `${encoded ? "encoded in" : "answer"} ${milliseconds(whole)}`;
+    const total = element("b", {}, `${encoded ? "encoded in" : "answer"} ${milliseconds(whole)}`);
     // What the console and this page took themselves, beside the call to the service.
     const times = { ...timings, console: Math.max(0, whole - timings.total) };
-    const parts = PARTS.map((name) => {
-      const part = document.createElement("span");
-      part.textContent = `${name} ${milliseconds(times[name] ?? 0)}`;
-      return part;
-    });
-    root.replaceChildren(total, ...(encoded ? [] : parts));
+    // A reply without stages, as of an encoded picture, has no parts to tell.
+    const known = encoded ? [] : PARTS.filter((name) => times[name] !== undefined);
+    const parts = known.map((name) => element("span", {}, `${name} ${milliseconds(times[name])}`));
+    root.replaceChildren(total, ...(known.length === PARTS.length ? parts : []));
     root.title = Object.entries(timings.stages ?? {})
       .filter(([, time]) => time > 0)
       .map(([stage, time]) => `${stage} ${milliseconds(time)}`).join("\n");

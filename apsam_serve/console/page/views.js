@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { isTold } from "./asking.js";
+import { element } from "./element.js";
 
 const KNOWN = {
   original: ["Original", "o"],
@@ -34,17 +35,11 @@ export class Views {
   build(names, notes = {}) {
     for (const name of names) {
       const [label, key] = KNOWN[name] ?? [name.replaceAll("_", " "), ""];
-      const choice = document.createElement("label");
-      choice.title = notes[name] ?? label;
-      const input = Object.assign(document.createElement("input"), {
-        type: "radio", name: "view", value: name, onchange: () => this.choose(name),
-      });
-      choice.append(input, Object.assign(document.createElement("span"), { textContent: label }));
-      if (key) {
-        const hint = document.createElement("kbd");
-        hint.textContent = key.toUpperCase();
-        choice.append(hint);
-      }
+      const onchange = () => this.choose(name);
+      const choice = element("label", { title: notes[name] ?? label },
+        element("input", { type: "radio", name: "view", value: name, onchange }),
+        element("span", {}, label));
+      if (key) choice.append(element("kbd", {}, key.toUpperCase()));
       this.#root.append(choice);
     }
   }
@@ -90,13 +85,5 @@ export class Views {
 
 /** A view's pixels, unchanged by any colour profile. */
 async function fetchBitmap(id, name) {
-  const response = await fetch(api.viewUrl(id, name)).catch(() => null);
-  if (!response) {
-    throw new api.ConsoleError({
-      reason: "NO_CONSOLE", message: "the console does not answer",
-      fix: "see whether apsam-console still runs", retryAfter: 2,
-    });
-  }
-  if (!response.ok) throw await api.refusal(response);
-  return createImageBitmap(await response.blob(), { colorSpaceConversion: "none" });
+  return createImageBitmap(await api.view(id, name), { colorSpaceConversion: "none" });
 }

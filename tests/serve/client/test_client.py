@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -12,7 +13,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from apsam_serve.client import Client, ProposeOptions, Retries, Tls, open_server
+from apsam_serve.client import (
+    AsyncClient,
+    AttentionMap,
+    Client,
+    ProposeOptions,
+    Retries,
+    Tls,
+    open_server,
+)
 from apsam_serve.config import ServeConfig
 from apsam_serve.contract.prompts import Point, Prompt
 from apsam_serve.errors import (
@@ -71,6 +80,23 @@ def test_options_of_proposals_reach_the_engine(client: Client, bag: NDArray[np.u
     assert len(client.propose(bag)) > 1
     assert len(client.propose(bag, ProposeOptions(max_proposals=1))) == 1
     assert client.propose(bag, ProposeOptions(min_score=1.0)) == []
+
+
+def test_attention_is_the_same_blocking_and_with_asyncio(
+    client: Client, bag: NDArray[np.uint8]
+) -> None:
+    async def ask() -> AttentionMap:
+        async with AsyncClient(client.servers) as other, await other.encode(bag) as held:
+            return await held.attention()
+
+    with client.encode(bag) as held:
+        seen, (strongest, *_) = held.attention(), held.propose()
+    row, column = (
+        int(strongest.click.y / seen.cell_height),
+        int(strongest.click.x / seen.cell_width),
+    )
+    assert seen.values[row, column] == seen.values.max() > seen.values.min()
+    assert np.array_equal(asyncio.run(ask()).values, seen.values)
 
 
 def test_an_expired_image_is_encoded_again(client: Client, bag: NDArray[np.uint8]) -> None:

@@ -62,6 +62,23 @@ def test_an_image_that_is_lost_twice_in_one_call_is_an_error() -> None:
     assert network.log == ["a Propose", "a CreateEmbedding", "a Propose"]
 
 
+@pytest.mark.parametrize(
+    ("attention", "message"),
+    [
+        (None, "update the server"),
+        (pb.AttentionMap(height=2, width=2, data=bytes(15)), "of 15 bytes is no map of 2 x 2"),
+        (pb.AttentionMap(), "no map of 0 x 0"),
+    ],
+)
+def test_a_server_that_tells_no_attention_is_told_apart(
+    attention: pb.AttentionMap | None, message: str
+) -> None:
+    network = Network(script={"a": [created("h1"), pb.ProposeResponse(attention=attention)]})
+    flows = Flows(network.calls())
+    with pytest.raises(ApsamError, match=message):
+        run(flows.attention_held(encoded(network, flows)), network.do)
+
+
 def test_encoding_again_waits_for_room_within_the_same_deadline() -> None:
     script = [created("h1"), gone(), full(1.0), created("h2"), segmented()]
     network = Network(script={"a": script})

@@ -186,6 +186,7 @@ def test_a_folder_below_the_one_given_is_imported_with_progress(
         job = page.send("POST", "/api/import", {"folder": folder})["job"]
         told = _finished(page, job)
         assert (told["done"], told["total"], told["error"]) == (2, 2, None)
+        assert told["objects"] is None
         assert [one["name"] for one in told["refused"]] == ["two.png"]
         assert "PNG, JPEG or TIFF" in told["refused"][0]["why"]
     assert [row["name"] for row in page.get("/api/images")] == ["one.png"]
@@ -204,7 +205,9 @@ def test_objects_of_a_coco_file_are_imported_where_folders_are(
     second = open_page(running.address, images=tmp_path, project=tmp_path / "second")
     image = second.add(bag_png)
     told = _finished(second, second.send("POST", "/api/import", {"folder": "found.json"})["job"])
-    assert (told["num_objects"], told["refused"], told["error"]) == (1, [], None)
+    assert (told["refused"], told["error"]) == ([], None)
+    assert told["objects"] == {"added": 1, "known": 0, "nameless": 1}
+    assert second.get("/api/images")[0]["num_objects"] == 1
     (imported,) = second.get(f"/api/images/{image}/objects")
     assert (imported["mask"], imported["source"]) == (saved["mask"], "imported")
     told = _finished(second, second.send("POST", "/api/import", {"folder": "other.json"})["job"])

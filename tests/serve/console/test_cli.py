@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from apsam_serve.client import Client
 from apsam_serve.console.cli import main
 from apsam_serve.service.background import BackgroundServer
 
@@ -153,6 +154,8 @@ def test_settings_that_cannot_work_are_refused_in_one_line(
 def test_the_service_starts_a_console_and_takes_it_along(service: Start, tmp_path: Path) -> None:
     process = service("--console", "0", "--console-project", str(tmp_path / "work"))
     server = read_until(process, r"serving [0-9a-f]{12} on ([\d.:]+)")[1]
+    with Client(server) as client:
+        assert client.server_info().masks_per_image == 32
     address = read_until(process, r"console on (\S+), work saved in .*work")[1]
     info = json.loads(fetch(f"{address}api/info"))
     assert info["server"]["serving"] is True
@@ -160,6 +163,17 @@ def test_the_service_starts_a_console_and_takes_it_along(service: Start, tmp_pat
     process.send_signal(signal.SIGTERM)
     assert process.wait(10) == 0
     assert is_gone(address)
+
+
+@pytest.mark.parametrize(
+    ("options", "kept"), [(["--console", "0", "--masks-per-image", "7"], 7), ([], 4)]
+)
+def test_more_masks_are_kept_beside_a_console_alone_and_never_against_the_command_line(
+    service: Start, options: list[str], kept: int
+) -> None:
+    server = read_until(service(*options), r"serving [0-9a-f]{12} on ([\d.:]+)")[1]
+    with Client(server) as client:
+        assert client.server_info().masks_per_image == kept
 
 
 def test_a_service_that_is_killed_takes_its_console_along(service: Start) -> None:

@@ -80,6 +80,28 @@ def test_a_file_over_the_limit_is_refused_by_its_size(tmp_path: Path) -> None:
         assert project.images() == []
 
 
+def test_links_are_followed_as_far_as_the_folder_that_was_opened_to_the_console(
+    tmp_path: Path,
+) -> None:
+    root, folder = tmp_path / "opened", tmp_path / "opened" / "monday"
+    folder.mkdir(parents=True)
+    (tmp_path / "secret.png").write_bytes(picture(1))
+    (root / "other.png").write_bytes(picture(2))
+    (folder / "out.png").symlink_to(tmp_path / "secret.png")
+    (folder / "beside.png").symlink_to("../other.png")
+    (folder / "around").symlink_to(folder)
+    (folder / "nowhere.png").symlink_to("nothing.png")
+    with Project.open(tmp_path / "project") as project:
+        (refused,) = import_folder(project, folder, lambda *_: None, root=root)
+        assert refused.name == "out.png"
+        assert f"leads out of {root}" in refused.why
+        assert [image.name for image in project.images()] == ["beside.png"]
+    with Project.open(tmp_path / "stricter") as project:
+        refused_all = import_folder(project, folder, lambda *_: None)
+        assert [one.name for one in refused_all] == ["beside.png", "out.png"]
+        assert project.images() == []
+
+
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with (
         Project.open(tmp_path / "project") as project,

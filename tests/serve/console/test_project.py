@@ -63,7 +63,7 @@ def test_an_object_comes_back_as_it_was_saved_after_the_project_is_opened_again(
     with Project.open(tmp_path) as project:
         assert project.objects(image.id) == [saved] == [project.object(saved.id)]
         assert project.image(image.id).num_objects == 1
-        assert project.image_file(image.id).read_bytes() == picture()
+        assert project.file_of(image).read_bytes() == picture()
     assert saved.document()["mask"] == {"size": [HEIGHT, WIDTH], "counts": new.mask.counts}
 
 
@@ -121,7 +121,7 @@ def test_an_image_is_done_in_a_round_by_a_person_and_can_be_opened_again(tmp_pat
         ({"reviewer": "A\nB"}, "must be a name"),
         ({"round": -1}, "round -1"),
         ({"model_digest": "\ud800"}, "model_digest"),
-        ({"mask": Rle(height=HEIGHT, width=WIDTH, counts="\ud800")}, "foreign characters"),
+        ({"mask": Rle(height=HEIGHT, width=WIDTH, counts="\ud800")}, "foreign character"),
         ({"prompt": {"x": float("inf")}}, "prompt is no JSON"),
         ({"prompt": {"x": "y" * 2**16}}, "send at most 65536"),
         ({"mask": Rle(height=HEIGHT, width=WIDTH, counts="11")}, "add up to"),

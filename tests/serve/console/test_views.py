@@ -8,12 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from apsam_serve.client import Proposal
+from apsam_serve.client import AttentionMap
 from apsam_serve.console import views
 from apsam_serve.contract.images import decode
-from apsam_serve.contract.prompts import Point
 from apsam_serve.contract.pseudo_colour import PALETTES
-from apsam_serve.contract.segmenter import Segmentation
 
 WHITE = 255
 
@@ -97,18 +95,34 @@ def test_a_view_leaves_the_picture_alone_and_becomes_a_png_of_its_size(
     assert drawn.shape == bag.shape
 
 
-def test_heat_is_highest_at_the_strongest_peak_and_nothing_without_peaks(
-    bag: NDArray[np.uint8],
+def test_heat_lies_where_the_attention_is_and_is_nothing_without(
+    bag: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def peak(x: float, y: float, attention: float) -> Proposal:
-        empty = Segmentation(mask=np.zeros((60, 80), bool), score=0, points=(), branch="empty")
-        return Proposal(click=Point(x=x, y=y), attention=attention, segmentation=empty)
+    def attention(**at: float) -> AttentionMap:
+        """Cells of 10 x 10 pixels, with values at "row_column"."""
+        values = np.zeros((6, 8), np.float32)
+        for place, value in at.items():
+            row, column = map(int, place[1:].split("_"))
+            values[row, column] = value
+        return AttentionMap(values=values, cell_height=10, cell_width=10)
 
-    assert np.array_equal(views.heat(bag, []), views.grey(bag))
-    drawn = views.heat(bag, [peak(60, 40, 1.0), peak(20, 20, 0.4), peak(79.5, 0.5, 0.1)])
+    assert np.array_equal(views.heat(bag, attention()), views.grey(bag))
+    seen = attention(p4_6=0.01, p2_2=0.004, p0_7=0.001)
+    drawn = views.heat(bag, seen)
     change = np.abs(drawn.astype(int) - views.grey(bag)).sum(axis=2)
-    assert change[40, 60] > 0
-    assert change[20, 20] > 0
+    for y, x in ((45, 65), (25, 25), (0, 79)):
+        assert change[y, x] > 0, (y, x)
     assert change[58, 2] == 0
-    yellow = drawn[40, 60].astype(int)
+    yellow = drawn[45, 65].astype(int)
     assert yellow[1] > yellow[2]  # the bright end of viridis
+    monkeypatch.setattr(views, "_BAND_PIXELS", 7 * 80)
+    assert np.abs(views.heat(bag, seen).astype(int) - drawn).max() <= 1
+
+
+def test_brightness_alone_tells_where_the_attention_is_stronger() -> None:
+    values = np.linspace(0, 1, 64, dtype=np.float32)[None]
+    ramp = AttentionMap(values=values, cell_height=1, cell_width=1)
+    for shade in (0, 90):
+        drawn = views.heat(np.full((1, 64, 3), shade, np.uint8), ramp)
+        lightness = drawn[0] @ (0.2126, 0.7152, 0.0722)
+        assert (np.diff(lightness[lightness.argmin() :]) > -1).all()

@@ -183,6 +183,7 @@ def test_a_small_mask_has_the_published_string() -> None:
         ("5 203", "counts has a foreign character at byte 1; send COCO's compressed string"),
         ("52203\n", "counts has a foreign character at byte 5"),
         ("5é", "counts has a foreign character at byte 1"),
+        ("5\ud800", "counts has a foreign character at byte 1"),
         ("p", "counts has a foreign character at byte 0"),
         ("522", "counts add up to 9 pixels, the mask has 4 x 4 = 16"),
         ("522033", "counts add up to 21 pixels, the mask has 4 x 4 = 16"),

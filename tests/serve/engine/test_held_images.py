@@ -7,6 +7,7 @@ import hashlib
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from apsam_serve.contract.apg import ApgConfig
@@ -88,11 +89,13 @@ def test_attention_becomes_clicks_with_masks_of_their_own(
             strategy="apg",
             apg=ApgConfig(),
             pack=pack_bits,
+            include_attention=most == 1,
         )
 
     async def scenario() -> None:
         async with opened(gated) as engine:
             reply = await propose(engine, FileInput(data=bag_png), 3)
+            assert reply.attention is None
             assert (reply.height, reply.width, reply.expires_s) == (60, 80, None)
             assert 1 <= len(reply.proposals) <= 3
             strongest = reply.proposals[0]
@@ -104,5 +107,10 @@ def test_attention_becomes_clicks_with_masks_of_their_own(
             held = await create(engine, bag_png)
             again = await propose(engine, held, 1)
             assert [one.click for one in again.proposals] == [strongest.click]
+            assert again.attention is not None
+            seen = again.attention
+            row, column = np.unravel_index(seen.values.argmax(), seen.values.shape)
+            assert (column + 0.5) * seen.cell_width == strongest.click.x
+            assert (row + 0.5) * seen.cell_height == strongest.click.y
 
     asyncio.run(scenario())

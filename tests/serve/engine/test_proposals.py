@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from apsam_serve.contract.preprocess import LetterBox
-from apsam_serve.engine.proposals import ProposeOptions, peaks, without_overlaps
+from apsam_serve.engine.proposals import ProposeOptions, on_image, peaks, without_overlaps
 from apsam_serve.errors import InvalidInputError
 
 FRAME = LetterBox.fit(height=600, width=1200, side=512)  # 512 x 256 model pixels
@@ -46,6 +46,20 @@ def test_what_counts_as_a_peak_of_its_own(at: dict[str, float], expected: int) -
     found = peaks(_attention(**at), FRAME, max_peaks=9)
     assert len(found) == expected
     assert all(0 <= p.click.x < 1200 and 0 <= p.click.y < 600 for p in found)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "cells"), [(600, 1200, (32, 64)), (60, 80, (48, 64)), (1000, 3, (64, 1))]
+)
+def test_attention_without_padding_lies_on_the_image(
+    height: int, width: int, cells: tuple[int, int]
+) -> None:
+    frame = LetterBox.fit(height=height, width=width, side=512)
+    given = np.arange(64 * 64, dtype=np.float32).reshape(64, 64)
+    found = on_image(given, frame)
+    assert np.array_equal(found.values, given[: cells[0], : cells[1]])
+    assert abs(cells[0] * found.cell_height - height) <= found.cell_height / 2
+    assert cells[1] == 1 or abs(cells[1] * found.cell_width - width) <= found.cell_width / 2
 
 
 def test_no_more_peaks_than_asked_for_and_none_without_attention() -> None:

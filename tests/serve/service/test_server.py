@@ -208,8 +208,15 @@ def test_objects_are_proposed_for_held_images_and_for_those_sent_along(
         )
     ).proposals
     assert one.segmentation.branch == pb.BRANCH_DIRECT
-    picky = pb.ProposeRequest(image=pb.Image(file=bag_png), min_score=1)
-    assert not stub.Propose(picky).proposals
+    picky = pb.ProposeRequest(image=pb.Image(file=bag_png), min_score=1, include_attention=True)
+    nothing = stub.Propose(picky)
+    assert not nothing.proposals
+    assert not held.HasField("attention")
+    seen = nothing.attention
+    assert (seen.height, seen.width, seen.cell_height, seen.cell_width) == (6, 8, 10, 10)
+    values = np.frombuffer(seen.data, "<f4").reshape(seen.height, seen.width)
+    row, column = int(first.click.y / seen.cell_height), int(first.click.x / seen.cell_width)
+    assert values[row, column] == values.max()
 
 
 def test_a_mask_damaged_on_the_way_is_noticed(stub: Any, bag_png: bytes) -> None:

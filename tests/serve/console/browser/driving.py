@@ -171,6 +171,9 @@ class Person:
             pointer.click()
         chain.perform()
 
+    def hover(self, x: float, y: float) -> None:
+        self._at(x, y).perform()
+
     def press_button(self, x: float, y: float) -> None:
         """The left one, without letting it go."""
         chain = self._at(x, y)

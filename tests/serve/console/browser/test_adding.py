@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -44,6 +45,42 @@ def test_a_folder_of_the_consoles_machine_is_imported_and_told_of(
     assert "broken.png: " in someone.wait(lambda: someone.text("#refused"))
     assert "1 of 2 added, 1 refused" in someone.text("#import-text")
     someone.wait(lambda: len(someone.all("#pictures > li")) == 1)
+
+
+def test_objects_of_a_coco_file_join_those_in_work_and_undo_stays(
+    someone: Person,
+    named_server: BackgroundServer,
+    open_console: Callable[..., Console],
+    bag_file: Path,
+    tmp_path: Path,
+) -> None:
+    ring = [4, 4, 24, 4, 24, 20, 4, 20]
+    image = {"id": 1, "file_name": bag_file.name, "width": 80, "height": 60}
+    document = {
+        "images": [image],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "segmentation": [ring]}],
+        "categories": [{"id": 1, "name": "Gun"}],
+    }
+    (tmp_path / "found.json").write_text(json.dumps(document))
+    someone.visit(open_console(named_server.address, images=tmp_path).address)
+    someone.all("#files")[0].send_keys(str(bag_file))
+    someone.wait(lambda: "held" in someone.text("#lease"))
+    someone.click(58, 38)
+    someone.press(Keys.ENTER)
+    someone.wait(lambda: someone.all("#objects > li[data-state=saved]"))
+    for told in ("1 object added", "0 objects added, 1 known already"):
+        someone.press("a")
+        someone.wait(lambda: someone.all("#adding[open]"))
+        someone.all("#path")[0].clear()
+        someone.all("#path")[0].send_keys("found.json", Keys.ENTER)
+        someone.wait(lambda told=told: told in someone.text("#cards"))  # type: ignore[misc]
+        assert "2 objects" in someone.text("#pictures")
+    assert [one.text for one in someone.all("#objects .name")][1:] == ["2 Gun"]
+    someone.press("z")
+    someone.wait(lambda: [one.text for one in someone.all("#objects .name")] == ["1 Gun"])
+    someone.wait(lambda: "1 object" in someone.text("#pictures"))
+    someone.reload()
+    assert [one.text for one in someone.all("#objects .name")] == ["1 Gun"]
 
 
 def test_a_folder_elsewhere_is_refused_in_words(

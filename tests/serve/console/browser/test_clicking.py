@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -59,6 +60,31 @@ def test_a_point_beside_the_object_refines_the_mask_and_can_be_undone(person: Pe
     person.wait(lambda: "2 clicks" in person.text("#draft-facts"))
     person.press("z", "z")
     person.wait(lambda: not person.text("#draft"))
+
+
+def test_a_mask_that_cannot_be_refined_any_more_is_said_to_be_gone(person: Person) -> None:
+    person.click(*ON_THE_DISC)
+    answered(person)
+    # The service keeps four masks of a picture; the first is the fifth one now.
+    person.module(
+        """
+        const { segment } = await import("/static/api.js");
+        for (const x of [56, 57, 59, 60]) {
+          await segment(1, { points: [{ x, y: 38, positive: true }] });
+        }
+        """
+    )
+    person.click(66, 44, right=True)
+    person.wait(lambda: "Not refined" in person.text("#cards"))
+    assert "the mask to refine was gone" in answered(person)
+
+
+def test_an_encoded_picture_tells_its_time_and_an_answer_all_parts_of_it(person: Person) -> None:
+    assert re.fullmatch(r"encoded in [\d.]+ ms", person.text("#latency"))
+    person.click(*ON_THE_DISC)
+    answered(person)
+    parts = r"answer .* ms\s+network .* ms\s+queue .* ms\s+device .* ms\s+console .* ms"
+    assert re.fullmatch(parts, person.text("#latency"))
 
 
 def test_an_accepted_object_is_there_after_a_reload(person: Person) -> None:
@@ -128,7 +154,7 @@ def test_exports_hold_what_was_accepted(person: Person, tmp_path: Path) -> None:
     person.downloads_to(tmp_path)
     person.shifted("e")
     person.wait(lambda: person.all("#exporting[open]"))
-    names = [one.text for one in person.all("#export-list button")]
+    names = [one.get_attribute("value") for one in person.all("#export-list button")]
     assert names == ["coco", "png", "labelme", "yolo", "dicos", "review"]
     person.all("#export-list button")[0].click()
     path = tmp_path / "apsam-coco.zip"

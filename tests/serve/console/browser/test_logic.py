@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from apsam_serve.console.rows import rle_document
 from apsam_serve.contract.masks import encode_rle, mask_iou
 from tests.serve.console.browser.driving import Console, Person
 from tests.serve.console.browsing import settings_for
+
+DOCUMENT = Path(__file__).parents[4] / "docs/console.md"
 
 
 @pytest.fixture(scope="module")
@@ -221,6 +224,16 @@ def test_the_project_is_told_the_difference_alone(modules: Person) -> None:
         """
     )
     assert steps == [["remove", "c"], ["change", "b"], ["add", "d"]]
+
+
+def test_the_documents_table_of_keys_is_the_pages(modules: Person) -> None:
+    groups = modules.module('return (await import("/static/keys.js")).table();')
+    told = "\n".join(
+        f"| {title if first else ''} | {key} | {text} |"
+        for title, rows in groups
+        for first, (key, text) in zip([True] + [False] * len(rows), rows, strict=False)
+    )
+    assert f"\n{told}\n" in DOCUMENT.read_text(), f"docs/console.md should have:\n{told}"
 
 
 def test_zooming_holds_the_place_under_the_pointer(modules: Person) -> None:

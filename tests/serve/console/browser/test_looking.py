@@ -67,6 +67,17 @@ def test_masks_can_be_hidden_and_made_fainter(person: Person) -> None:
     assert person.all("#opacity")[0].get_attribute("value") == "0"
 
 
+def test_the_loupe_shows_what_is_under_the_pointer_beside_it(person: Person) -> None:
+    middle = (ON_THE_DISC[0] + 10.3, ON_THE_DISC[1] + 10.3)
+    disc, before = person.pixel(*ON_THE_DISC), person.pixel(*middle)
+    assert before != disc
+    person.press("l")
+    person.hover(*ON_THE_DISC)
+    person.wait(lambda: person.pixel(*middle) == disc)
+    person.press("l")
+    person.wait(lambda: person.pixel(*middle) == before)
+
+
 def test_the_lists_make_room_for_the_picture_and_come_back(person: Person) -> None:
     width = "return document.getElementById('picture').clientWidth"
     beside = person.script(width)
@@ -81,9 +92,9 @@ def test_the_help_lists_every_key_and_typing_is_left_alone(person: Person) -> No
     person.wait(lambda: person.all("#keys[open]"))
     missing = person.module(
         """
-        const { GROUPS } = await import("/static/keys.js");
+        const { table } = await import("/static/keys.js");
         const text = document.getElementById("key-list").textContent;
-        return GROUPS.flatMap(([, rows]) => rows).filter((row) => !text.includes(row[3]));
+        return table().flatMap(([, rows]) => rows).filter((row) => !text.includes(row.join("")));
         """
     )
     assert missing == []
