@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 GPU_VENV := .venv-gpu
 GPU_READY := $(GPU_VENV)/.ready
 
-.PHONY: setup demo test test-gpu test-reliability test-clients lint format proto bench bench-full \
+.PHONY: setup demo demo-train test test-gpu test-reliability test-clients lint format proto bench bench-full \
 	bench-gpu
 
 setup: $(READY)
@@ -19,6 +19,10 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)
 	$(BIN)/python -m bench.demo --out out/demo
+
+# From nothing, for hours; goes on where it was stopped.
+demo-train: $(READY)
+	$(BIN)/python -m bench.demo_training --out out/demo_model
 
 test: $(READY)
 	$(BIN)/python -m pytest -m "not gpu and not slow"

@@ -66,21 +66,35 @@ def save_checkpoint(
     *,
     optimizer: Optimizer | None = None,
     extra: Mapping[str, Tensor] | None = None,
+    half: bool = False,
 ) -> None:
     """Write weights, and the optimiser's state and `extra` when given, atomically.
 
-    A card with a base makes the file a delta. Raises CheckpointError when SAM trains nevertheless.
+    A card with a base makes the file a delta; half: weights are rounded to FP16. Raises
+    CheckpointError when SAM trains nevertheless, and for weights that FP16 cannot hold.
     """
     if card.base is not None:
         check_frozen(path, model)
     weights = model.state_dict()
     tensors = {_MODEL + name: weights[name].contiguous() for name in _stored_names(model, card)}
+    if half:
+        tensors = {name: _halved(path, name, value) for name, value in tensors.items()}
     if optimizer is not None:
         tensors |= _optimizer_tensors(optimizer)
     tensors |= {_EXTRA + name: value.contiguous() for name, value in (extra or {}).items()}
     with whole_file(path) as partial:
         save_file(tensors, partial, metadata={"card": json.dumps(asdict(card))})
         partial.chmod(_READABLE)  # safetensors lets nobody but the owner read what it writes
+
+
+def _halved(path: Path, name: str, value: Tensor) -> Tensor:
+    rounded = value.half() if value.is_floating_point() else value
+    if not rounded.isfinite().all():
+        raise CheckpointError(
+            f"{path} is not written: {name} holds {float(value.abs().max()):.3g}, and FP16 ends at "
+            "65504; keep the checkpoint as it is"
+        )
+    return rounded
 
 
 def load_checkpoint(path: Path, *, sam: Path | None = None) -> tuple[APSAM, Card]:

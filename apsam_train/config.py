@@ -23,12 +23,17 @@ class TrainConfig:
     for the ablation without the Energy-Aware Encoder.
     Prompts: batch_size in images over all devices, prompts_per_image objects each; apg_start: share
     of the training after which every other step trains the decode on adaptive points; apg: the
-    generator in training; box_share: share of the steps that prompt with boxes.
+    generator in training; box_share, refine_share: shares of the
+    steps that prompt with boxes, and with a second click and the mask that it corrects.
     Categories: category_weight > 0 trains a category head; category_labels: "coarse" tells it no
     more than superclasses (paper 9); negatives_per_image: clicks beside all objects, whose category
-    is none.
+    is none; cell_weight > 0 has every cell of a `Pyramid` say what lies there (`cell_loss`).
+    Rate: learning_rate after warmup_steps; schedule: "constant" (the paper), "cosine" down to zero,
+    or "trapezoid", constant until the last fifth of the run and then straight down to zero.
     Data: augment, how samples vary: "view" turns and crops them, "scanner" also shows them as other
     makers' machines would (`data.augment`).
+    sides: of the pictures, one of them for all of a step; none: the preset's own side. A `Pyramid`
+    learns on small pictures what it needs for large ones, in a part of the time.
     Machine: devices, 0 for all there are; precision "auto" is the best the device has; accumulate:
     passes that make one step; checkpointing: compute activations twice instead of keeping them;
     ema_decay > 0 keeps an average of the weights, which is what the run hands over.
@@ -46,13 +51,16 @@ class TrainConfig:
     negatives_per_image: int = 0
     category_weight: float = 0.0
     category_labels: Literal["fine", "coarse"] = "fine"
+    cell_weight: float = 0.0
     box_share: float = 0.0
+    refine_share: float = 0.0
     learning_rate: float = 1e-5
     weight_decay: float = 0.01
     warmup_steps: int = 100
-    schedule: Literal["constant", "cosine"] = "constant"
+    schedule: Literal["constant", "cosine", "trapezoid"] = "constant"
     clip_norm: float = 1.0
     augment: Augment = "view"
+    sides: tuple[int, ...] = ()
     apg_start: float = 0.0
     devices: int = 1
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -149,12 +157,14 @@ def _check(config: TrainConfig, source: str) -> None:
     for key in positive.split():
         if getattr(config, key) <= 0:
             raise ConfigError(f"{source}: {key} = {getattr(config, key)} must be positive")
-    for key in ("devices", "negatives_per_image", "num_workers", "category_weight"):
+    for key in ("devices", "negatives_per_image", "num_workers", "category_weight", "cell_weight"):
         if getattr(config, key) < 0:
             raise ConfigError(f"{source}: {key} = {getattr(config, key)} must not be negative")
-    for key in ("apg_start", "box_share", "ema_decay"):
+    for key in ("apg_start", "box_share", "refine_share", "ema_decay"):
         if not 0 <= getattr(config, key) <= 1:
             raise ConfigError(f"{source}: {key} = {getattr(config, key)} must lie in 0 to 1")
+    if any(not isinstance(side, int) or side <= 0 or side % 16 for side in config.sides):
+        raise ConfigError(f"{source}: sides = {list(config.sides)} must be multiples of 16")
     if not config.apg.core >= 0:
         raise ConfigError(f"{source} [apg]: core = {config.apg.core} must not be negative")
     if config.trainable == "category" and config.category_weight == 0:

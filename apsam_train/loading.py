@@ -13,8 +13,9 @@ from apsam_serve.contract.cpus import num_cpus
 from apsam_train.config import TrainConfig
 from apsam_train.data.problems import ProblemLog
 from apsam_train.data.sample import SampleSource
-from apsam_train.data.sampling import EpochSampler, Share
+from apsam_train.data.sampling import EpochSampler, Share, Sides
 from apsam_train.data.training import Loaded, TrainingItem, TrainingSet, collate
+from apsam_train.errors import ConfigError
 from apsam_train.models.build import preset
 
 _STAGES = ("reading images", "varying views", "building targets")
@@ -90,7 +91,7 @@ def _loader(
     return DataLoader(
         TrainingSet(
             source,
-            side=preset(config.preset).side,
+            side=_side(config),
             num_prompts=config.prompts_per_image,
             num_negatives=config.negatives_per_image,
             coarse_labels=config.category_labels == "coarse",
@@ -105,3 +106,15 @@ def _loader(
         collate_fn=collate,
         multiprocessing_context="spawn" if config.num_workers else None,
     )
+
+
+def _side(config: TrainConfig) -> int | Sides:
+    numbers = preset(config.preset)
+    if not config.sides:
+        return numbers.side
+    if numbers.stem != "pyramid":
+        raise ConfigError(
+            f"sides = {list(config.sides)}: the image encoder of preset {numbers.name!r} knows "
+            f"pictures of side {numbers.side} alone; leave sides out, or take preset 'demo'"
+        )
+    return Sides(choices=config.sides, batch_size=config.batch_size, seed=config.seed)

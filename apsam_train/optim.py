@@ -9,6 +9,9 @@ from torch.optim import AdamW
 
 from apsam_train.config import TrainConfig
 
+_LAST_PART = 0.2
+"""Share of a run in which a trapezoid falls; until then the run can still be made longer."""
+
 
 def adamw(model: nn.Module, config: TrainConfig) -> AdamW:
     """AdamW over the trainable parameters; weight decay on matrices only."""
@@ -21,9 +24,11 @@ def adamw(model: nn.Module, config: TrainConfig) -> AdamW:
 
 
 def learning_rate(share: float, *, step: int, config: TrainConfig) -> float:
-    """Rate of a step at `share` of the run: linear warm-up, then constant (the paper) or a cosine
-    down to zero."""
+    """Rate of a step at `share` of the run: linear warm-up, then as `config.schedule` says."""
     warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
-    if config.schedule == "constant":
-        return config.learning_rate * warm
-    return config.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+    left = 1 - min(1.0, share)
+    if config.schedule == "cosine":
+        warm *= 0.5 * (1 - math.cos(math.pi * left))
+    elif config.schedule == "trapezoid":
+        warm *= min(1.0, left / _LAST_PART)
+    return config.learning_rate * warm

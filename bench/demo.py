@@ -1,14 +1,17 @@
-"""`make demo`: the main job, with the commands a person would type.
+"""`make demo`: the bundled model exported, served, clicked on, and a page to click in yourself.
 
-Synthetic bags -> training -> a bundle -> a gRPC service -> one click -> a mask, on bags the model
-was not trained on. Prints every command it runs; writes everything under --out.
+New synthetic bags -> a bundle -> a gRPC service and its console -> one click on an object of every
+bag -> a sheet. Prints every command it runs; writes everything under --out. Ends with the page's
+address and serves it until Ctrl-C.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import re
 import shutil
-import subprocess
+import socket
 import sys
 import time
 from dataclasses import dataclass
@@ -19,26 +22,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apsam_serve.client import Client
+from apsam_serve.console.importing import import_folder
+from apsam_serve.console.project import Project
 from apsam_serve.contract.masks import mask_iou
 from apsam_serve.contract.prompts import Point, Prompt
 from apsam_serve.contract.segmenter import Segmentation
 from apsam_serve.overlay import draw, draw_mask
 from apsam_train.data.formats import open_dataset
 from apsam_train.data.sample import Instance, Sample
-from apsam_train.evaluate.flood_fill import FloodFill
 from apsam_train.evaluate.protocols import PROTOCOLS
-from apsam_train.evaluate.score import Asking, score
-from apsam_train.evaluate.summary import summarise
+from bench.commands import run_shown
 from bench.measure.serving import ServedBundle
 
+MODEL = Path("models/demo/model.safetensors")
 STAGES = ("queue", "decode_1", "points", "decode_2", "mask", "serialise")
 """Columns of the table; the service reports these for a click on an encoded image."""
-CLICKED_IMAGES = 8
-APG, CLICK = Asking(protocol="apg", seed=0), Asking(protocol="random1", seed=0)
+NUM_BAGS = 8
+SEED = 7
+"""Of the demo's bags, which nothing else uses."""
 MARK = ".apsam-demo"
 """A file in the demo's own folder, which the next run may empty."""
-SPARSER_BAGS = ("--threats", "1-3", "--clutter", "0.5")
-"""Minutes of training are tested on bags less full than those they learned from."""
+PAGE_PORT = 8080
+PAGE_START_S = 20.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,51 +62,32 @@ def main() -> int:
     """Run the steps in order; the exit code is 0 when all of them worked."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("out/demo"))
-    parser.add_argument("--train-images", type=int, default=600)
-    parser.add_argument("--test-images", type=int, default=60)
-    parser.add_argument("--minutes", type=float, default=2.5, help="training time")
+    parser.add_argument("--checkpoint", type=Path, default=MODEL, help="(%(default)s)")
+    parser.add_argument("--port", type=int, default=PAGE_PORT, help="of the page (%(default)s)")
+    parser.add_argument("--once", action="store_true", help="end instead of serving the page")
     options = parser.parse_args()
+    started = time.monotonic()
     out: Path = options.out
     start_afresh(out)
-    train, test = out / "train", out / "test"
-    started = time.monotonic()
-    command(
-        "apsam-train", "synth", "--out", train, "--num-images", options.train_images, "--seed", 1
-    )
-    command(
-        "apsam-train", "synth", "--out", test, "--num-images", options.test_images, "--seed", 2,
-        *SPARSER_BAGS,
-    )  # fmt: skip
-    command(
-        "apsam-train", "fit", "--config", "tiny", "--data", train, "--out", out / "run",
-        "--minutes", options.minutes,
-    )  # fmt: skip
-    command(
-        "apsam-export", "--checkpoint", out / "run" / "model.safetensors", "--out", out / "bundle"
-    )
-    source = open_dataset(test)
-    with (
-        ServedBundle(out / "bundle", echo=True) as server,
-        Client(server.address) as client,
-    ):
-        clicks = [
-            click_on(client, source[i], seed=i) for i in range(min(CLICKED_IMAGES, len(source)))
-        ]
-        print("\nscoring one click on every object of every test image ...", file=sys.stderr)
-        ours, direct = (summarise(one) for one in score(client, source, [APG, CLICK]).values())
-    baseline = summarise(score(FloodFill(), source, [CLICK])[CLICK])
-    cv2.imwrite(str(out / "sheet.png"), cv2.cvtColor(sheet(clicks), cv2.COLOR_RGB2BGR))
-    print(f"\n{table(clicks)}\n")
-    print(f"one click, mean IoU over {ours.num_instances} objects of {ours.num_images} new bags:")
-    for name, summary in (
-        ("APSAM with adaptive points", ours),
-        ("APSAM, the click alone", direct),
-        ("flood fill from the click", baseline),
-    ):
-        print(f"  {name:<28}{summary.miou:6.1%}")
-    print(f"\ndone in {time.monotonic() - started:.0f} s. Look at {out / 'sheet.png'}, then try:")
-    print(next_steps(out, clicks[0]))
-    return 0 if ours.miou > baseline.miou else 1
+    bags, bundle, project = out / "bags", out / "bundle", out / "project"
+    run_shown("apsam-train", "synth", "--out", bags, "--num-images", NUM_BAGS, "--seed", SEED)
+    run_shown("apsam-export", "--checkpoint", options.checkpoint, "--out", bundle)
+    with contextlib.closing(Project.open(project)) as opened:
+        import_folder(opened, bags / "images", lambda _done, _total: None)
+    page = ("--console", str(free_port(options.port)), "--console-project", str(project))
+    with ServedBundle(bundle, "--log-format", "text", *page, echo=True) as server:
+        with Client(server.address) as client:
+            source = open_dataset(bags)
+            clicks = [click_on(client, source[i], seed=i) for i in range(len(source))]
+        cv2.imwrite(str(out / "sheet.png"), cv2.cvtColor(sheet(clicks), cv2.COLOR_RGB2BGR))
+        print(f"\n{table(clicks)}\n\n{next_steps(out, server.address, clicks[0])}\n")
+        address = page_address(server)
+        print(f"done in {time.monotonic() - started:.0f} s; all of it is under {out}")
+        if not options.once:
+            print(f"\nOpen {address} and click on a bag. Ctrl-C ends the demo.", flush=True)
+            with contextlib.suppress(KeyboardInterrupt):
+                server.wait()
+    return 0
 
 
 def start_afresh(out: Path) -> None:
@@ -113,13 +99,26 @@ def start_afresh(out: Path) -> None:
     (out / MARK).touch()
 
 
-def command(program: str, *arguments: object) -> None:
-    """Print a command and run it; a failure ends the demo with its exit code."""
-    words = [str(argument) for argument in arguments]
-    print(f"\n$ {' '.join([program, *words])}", file=sys.stderr, flush=True)
-    done = subprocess.run([_installed(program), *words])
-    if done.returncode != 0:
-        sys.exit(done.returncode)
+def free_port(wanted: int) -> int:
+    """The wanted port of this machine, or any where that is taken."""
+    with socket.socket() as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind(("127.0.0.1", wanted))
+        except OSError:
+            print(f"port {wanted} is taken; the page gets another", file=sys.stderr)
+            return 0
+    return wanted
+
+
+def page_address(server: ServedBundle) -> str:
+    """Where the console is, once it says so."""
+    give_up = time.monotonic() + PAGE_START_S
+    while time.monotonic() < give_up:
+        if found := re.search(r"console on (http\S+),", server.said()):
+            return found[1]
+        time.sleep(0.1)
+    sys.exit(f"the console did not start within {PAGE_START_S:.0f} s")
 
 
 def click_on(client: Client, sample: Sample, *, seed: int) -> Click:
@@ -174,18 +173,17 @@ def sheet(clicks: list[Click], *, side: int = 320) -> NDArray[np.uint8]:
     return np.vstack(rows)
 
 
-def next_steps(out: Path, click: Click) -> str:
-    """Commands that work as they stand."""
+def next_steps(out: Path, server: str, click: Click) -> str:
+    """Commands that work while the demo serves."""
     point: Point = click.prompt.points[0]
-    image = out / "test" / click.sample.name
-    return "\n".join(
-        f"  .venv/bin/{line}"
-        for line in (
-            f"apsam-serve --bundle {out / 'bundle'} --listen 127.0.0.1:50051 &",
-            f"apsam-client segment {image} --click {point.x:.0f},{point.y:.0f} --out overlay.png",
-            f"apsam-train evaluate {out / 'bundle'} --data {out / 'test'}",
-        )
+    image = out / "bags" / click.sample.name
+    at = f"--click {point.x:.0f},{point.y:.0f}"
+    lines = (
+        f"apsam-client segment {image} {at} --server {server} --out overlay.png",
+        f"apsam-client propose {image} --server {server} --out found.png",
+        f"apsam-train evaluate {server} --data {out / 'bags'}",
     )
+    return "\n".join(["From another terminal:", *(f"  .venv/bin/{line}" for line in lines)])
 
 
 def _captioned(image: NDArray[np.uint8], caption: str, side: int) -> NDArray[np.uint8]:
@@ -201,11 +199,6 @@ def _captioned(image: NDArray[np.uint8], caption: str, side: int) -> NDArray[np.
 
 def _text(points: tuple[Point, ...]) -> str:
     return " ".join(f"({point.x:.0f},{point.y:.0f})" for point in points)
-
-
-def _installed(program: str) -> str:
-    """A console script of this environment."""
-    return str(Path(sys.executable).with_name(program))
 
 
 if __name__ == "__main__":

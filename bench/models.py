@@ -28,8 +28,12 @@ from apsam_train.segmenter import TorchSegmenter
 from bench.measure.workload import synthetic
 
 KEPT = Path("out/bench")
-TRAINED = {"tiny": Path("out/demo/run/model.safetensors")}
-"""Where `make demo` leaves a checkpoint that is better than a random one."""
+TRAINED = {
+    "tiny": Path("out/run/model.safetensors"),
+    "demo": Path("models/demo/model.safetensors"),
+}
+"""Checkpoints that are better than random ones: where the commands of README leave one, and the
+bundled one."""
 
 OBJECT_SHARE = 0.04
 """Of an image's area, that an object of a bag covers."""
@@ -48,7 +52,7 @@ class ModelFiles:
 
 
 def bundle_of(name: str, *, options: Sequence[str] = (), kept: Path = KEPT) -> ModelFiles:
-    """The checkpoint and the bundle of a preset: trained weights where `make demo` left some, else
+    """The checkpoint and the bundle of a preset: trained weights where there are some, else
     random ones. What an earlier call made is taken again while weights and exporter are the same.
 
     options: more of them for apsam-export; kept: the folder of all that is made. Raises ConfigError

@@ -48,6 +48,20 @@ class Share:
         return range(self.rank * images, (self.rank + 1) * images)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sides:
+    """Which side the pictures of a step have: one of `choices`, the same on every device."""
+
+    choices: tuple[int, ...]
+    batch_size: int
+    seed: int
+
+    def of_draw(self, number: int) -> int:
+        """Of the picture that is draw `number` since the run began."""
+        rng = np.random.default_rng([self.seed, number // self.batch_size, 1])
+        return self.choices[int(rng.integers(len(self.choices)))]
+
+
 class EpochSampler(Sampler[Draw]):
     """This device's draws from step `first_step` on, without end. Every epoch has its own order of
     all samples; a batch may span two epochs."""

@@ -19,7 +19,7 @@ from apsam_train.data.augment import Augment, random_look, random_view
 from apsam_train.data.boxes import mask_box
 from apsam_train.data.problems import Problem, UnusableSampleError
 from apsam_train.data.sample import Sample, SampleSource
-from apsam_train.data.sampling import Draw
+from apsam_train.data.sampling import Draw, Sides
 from apsam_train.errors import DatasetError
 
 _AIR = 25
@@ -64,7 +64,7 @@ class TrainingSet(Dataset[Loaded]):
         self,
         source: SampleSource,
         *,
-        side: int,
+        side: int | Sides,
         num_prompts: int,
         augment: Augment,
         seed: int,
@@ -89,7 +89,9 @@ class TrainingSet(Dataset[Loaded]):
         read = time.perf_counter()
         sample = random_view(sample, self._augment, rng)
         look = random_look(sample.image, self._augment, rng)
-        image, frame = letterbox(np.ascontiguousarray(look), side=self._side)
+        number = epoch * len(self._source) + position
+        side = self._side if isinstance(self._side, int) else self._side.of_draw(number)
+        image, frame = letterbox(np.ascontiguousarray(look), side=side)
         varied = time.perf_counter()
         chosen = _choose(len(sample.instances), self._num_prompts, rng)
         instances = [sample.instances[i] for i in chosen]
@@ -107,7 +109,7 @@ class TrainingSet(Dataset[Loaded]):
             label=torch.tensor(labels + [0] * self._num_negatives),
             valid_cells=torch.tensor(frame.valid_cells),
             sample_index=torch.tensor(index),
-            draw=torch.tensor(epoch * len(self._source) + position),
+            draw=torch.tensor(number),
         )
         return Loaded(item=item, load_s=torch.tensor(load_s), problems=tuple(problems))
 

@@ -110,13 +110,18 @@ class APSAM(nn.Module):
         embedding [B, C, G, G], energy_query [B, C]; image_index int64 [P] says which image each
         prompt belongs to; point_coords [P, N, 2] in model pixels (x, y), point_labels [P, N] of
         `PointLabel`; mask_input [P, 1, L, L] logits, used where has_mask_input [P] is 1; give both
-        or neither. draw: of masks from what the decoder's transformer leaves.
+        or neither. draw: of masks from what the decoder's transformer leaves. G may be another than
+        the preset's where the image encoder serves every side.
         """
+        rows, columns = embedding.shape[-2:]
+        position = self.prompt_encoder.pe_layer((rows, columns)).unsqueeze(0)
+        stride = self.preset.spec.token_stride
+        size = (rows * stride, columns * stride)
         logits, iou, tokens = decode_masks(
             self.mask_decoder,
             embedding=embedding.index_select(0, image_index),
-            position=self.prompt_encoder.get_dense_pe(),
-            sparse=embed_points(self.prompt_encoder, point_coords, point_labels),
+            position=position,
+            sparse=embed_points(self.prompt_encoder, point_coords, point_labels, size=size),
             dense=embed_mask(self.prompt_encoder, mask_input, has_mask_input),
             energy_query=energy_query.index_select(0, image_index),
             token_init=self.preset.token_init,

@@ -7,7 +7,7 @@ from functools import partial
 
 from torch import nn
 
-from apsam_train.categories import CATEGORIES
+from apsam_train.categories import CATEGORIES, CLASSES
 from apsam_train.errors import ConfigError
 from apsam_train.models import scratch_init
 from apsam_train.models.adapters import Adapter
@@ -162,6 +162,7 @@ def _image_encoder(preset: Preset) -> ImageEncoderViT:
             attentions=preset.depth,
             num_heads=preset.num_heads,
             embed_dim=preset.embed_dim,
+            num_classes=len(CLASSES),
         )
         encoder.pos_embed, encoder.neck = None, nn.Identity()
     return encoder

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 
 _SERVING = re.compile(r"serving (\w+) on (\S+:\d+)")
+_ROUTINE = "INFO: request"
+"""What a log in text says of every answered call."""
 _START_S = 120.0
 _STOP_S = 30.0
 
@@ -22,8 +24,8 @@ class ServedBundle:
     """`with ServedBundle(bundle, "--threads", "2", environment={...}) as server:` is SERVING.
 
     address: HOST:PORT; ready_s: from starting the process until it said that it serves;
-    environment: added to this process's own; echo: show the command and what the server says, on
-    standard error.
+    environment: added to this process's own; echo: show the command and what the server says on
+    standard error, but for answered calls where its log is text.
     Raises RuntimeError with what the server said where it does not start.
     """
 
@@ -87,6 +89,10 @@ class ServedBundle:
         """Of the server's process."""
         return self._process.pid
 
+    def wait(self) -> int:
+        """Until it ends by itself; its exit code."""
+        return self._process.wait()
+
     def rss_bytes(self) -> int:
         """Resident memory now."""
         return self._status_bytes("VmRSS")
@@ -113,7 +119,7 @@ class ServedBundle:
                 self._ready_at = time.perf_counter()
                 self.digest, self.address = found[1], found[2]
             self._lines.append(line)
-            if self._echo:
+            if self._echo and _ROUTINE not in line:
                 print(line, end="", file=sys.stderr)
             if found:
                 self._ready.set()

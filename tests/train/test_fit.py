@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from apsam_train import fit as fit_module
+from apsam_train.asking import Asked
 from apsam_train.cli import main
 from apsam_train.config import TrainConfig, read_config
 from apsam_train.data.formats import open_dataset
@@ -21,7 +22,7 @@ from apsam_train.data.training import TrainingItem
 from apsam_train.errors import CheckpointError
 from apsam_train.fit import fit
 from apsam_train.models import Preset
-from apsam_train.prompt_training import Asked, PromptTraining, StepResult
+from apsam_train.prompt_training import PromptTraining, StepResult
 
 
 @pytest.fixture

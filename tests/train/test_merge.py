@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -55,9 +56,13 @@ def test_the_merged_file_needs_no_sam_and_computes_the_same(delta: Path, tmp_pat
     }
 
 
-def test_the_sam_file_beside_a_delta_needs_no_option(delta: Path, tmp_path: Path) -> None:
+def test_the_sam_file_beside_a_delta_needs_no_option(
+    delta: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "sam" / "sam_vit_x.pth").rename(tmp_path / "sam_vit_x.pth")
-    assert main(["merge", str(delta), "--out", str(tmp_path / "whole.safetensors")]) == 0
+    out = tmp_path / "whole.safetensors"
+    assert main(["merge", str(delta), "--out", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["sha256"] == file_sha256(out)
     open_checkpoint(str(delta)).close()
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 import torch
 
@@ -153,8 +154,11 @@ def test_the_command_trains_scores_and_reports_and_goes_on_where_it_was(
     assert card.training["config"]["seed"] == 1
     assert (out / "figure_6.jpg").exists()
     before = (out / "with_both_0" / "model.safetensors").stat().st_mtime_ns
-    assert main(command) == 0
+    assert main([*command, "--json"]) == 0
     assert (out / "with_both_0" / "model.safetensors").stat().st_mtime_ns == before
-    assert "seed" not in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "seed" not in said.err
+    assert json.loads(said.out)["arms"] == found
+    assert cv2.imread(str(out / "ablation.png")) is not None
     assert main([*command, "--set", "learning_rate=1e-3"]) == 2
     assert "runs of another experiment (other config)" in capsys.readouterr().err

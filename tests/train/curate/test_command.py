@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 from collections import Counter
 from itertools import pairwise
@@ -122,10 +124,19 @@ def test_the_picture_of_distributions_is_a_whole_png(result: Path) -> None:
     assert len(np.unique(pixels)) > 10
 
 
-def test_running_again_does_nothing(out: Path, sources: tuple[str, str]) -> None:
+def test_running_again_does_nothing_but_tell_the_same(
+    out: Path, sources: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
     before = times(out)
     assert run_curate(*sources, "--out", out) == 0
+    text = capsys.readouterr().out
+    assert run_curate(*sources, "--out", out, "--json") == 0
     assert times(out) == before
+    stages = json.loads(capsys.readouterr().out)["stages"]
+    assert f"{stages[0]['in']} images in, {stages[-1]['out']} out" in text
+    for stage in stages:
+        numbers = (stage["in"], stage["in"] - stage["out"], stage["out"])
+        assert re.search(rf"^{stage['stage']} +" + " +".join(map(str, numbers)), text, re.M)
 
 
 def test_a_run_that_was_killed_after_a_stage_goes_on_to_the_same_result(

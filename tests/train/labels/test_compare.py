@@ -160,10 +160,12 @@ def test_the_command_trains_both_heads_on_one_frozen_model_and_goes_on_where_it_
     assert len(list((out / "features").glob("*/*.npy"))) == 8
     before = files["fine"].stat().st_mtime_ns
     (out / "coarse_1" / "result.json").unlink()
-    assert main(command) == 0
+    assert main([*command, "--json"]) == 0
     assert files["fine"].stat().st_mtime_ns == before
-    assert json.loads((out / "report.json").read_text())["arms"] == report["arms"]
-    assert "fine labels, seed" not in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert json.loads(said.out)["arms"] == report["arms"]
+    assert "fine labels, seed" not in said.err
+    assert (out / "report.png").read_bytes().startswith(b"\x89PNG")
     assert main([*command, "--set", "learning_rate=1e-3"]) == 2
     assert "runs of another experiment (other config)" in capsys.readouterr().err
 

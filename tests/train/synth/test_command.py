@@ -131,10 +131,11 @@ def test_bad_values_are_refused_before_anything_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_progress_away_from_a_terminal_is_plain_lines(
+def test_it_ends_with_a_table_and_shows_no_progress_away_from_a_terminal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     synth("--out", str(tmp_path / "s"), "--num-images", "2", "--seed", "0", "--side", "128")
     captured = capsys.readouterr()
-    assert re.search(r"^synth: 100% .* 2/2 images", captured.err, re.MULTILINE)
-    assert captured.out == ""
+    document = json.loads((tmp_path / "s" / "annotations.json").read_text())
+    assert re.search(rf"^all +\d+ +{len(document['annotations'])}$", captured.out, re.MULTILINE)
+    assert captured.err == ""

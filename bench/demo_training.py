@@ -1,0 +1,132 @@
+"""`make demo-train`: the bundled demo model from scratch, with the commands that made it.
+
+Synthetic data -> stages of training, from plain shapes on small pictures to bags on large ones ->
+weights in FP16 -> evaluation on new bags, in the palettes of training and in one it never saw ->
+the card's tables and curves. Hours on two cores; repeat the command to go on after a stop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from apsam_train.files import write_whole
+from bench.commands import run_shown
+
+SEEN, UNSEEN = "hixray,pixray,pidray", "sixray"
+"""Palettes of training; the one kept from it."""
+LAST, FINAL = "last.safetensors", "model.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """One call of `apsam-train synth`. images: how many; more: its other options."""
+
+    name: str
+    images: int
+    seed: int
+    palettes: str = SEEN
+    more: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One run of `apsam-train fit --config demo`, from the weights of the stage before. changes:
+    of its values, in TOML's notation."""
+
+    name: str
+    minutes: float
+    data: str
+    changes: tuple[str, ...]
+
+
+DATA = (
+    Data(name="train", images=6000, seed=201),
+    Data(name="val", images=80, seed=202),
+    Data(
+        name="shapes",
+        images=4000,
+        seed=203,
+        more=("--scene", "shapes", "--side", "256", "--threats", "3-6"),
+    ),
+    Data(name="test", images=520, seed=301),
+    Data(name="unseen", images=520, seed=302, palettes=UNSEEN),
+)
+STAGES: tuple[Stage, ...] = ()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run what is not done yet; the exit code is 0 when all of it worked."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=Path("out/demo_model"))
+    parser.add_argument("--card", type=Path, default=Path("models/demo/README.md"))
+    parser.add_argument(
+        "--share", type=float, default=1.0, help="of the images and the minutes, for a rehearsal"
+    )
+    options = parser.parse_args(argv)
+    out: Path = options.out
+    for data in DATA:
+        make(data, out, share=options.share)
+    start: Path | None = None
+    for stage in STAGES:
+        start = train(stage, out, start=start, share=options.share)
+    assert start is not None
+    model = out / "model"
+    model.mkdir(exist_ok=True)
+    (model / FINAL).unlink(missing_ok=True)
+    run_shown("apsam-train", "halve", start, "--out", model / FINAL)
+    run_shown(
+        *("apsam-train", "evaluate", model / FINAL, "--data", out / "test", out / "unseen"),
+        *("--protocols", "apg,random1", "--seeds", "0", "--out", model / "evaluation.json"),
+        *("--pictures", model / "sheet.jpg"),
+    )
+    write_whole(model / "training.jsonl", "".join(log_of(stage, out) for stage in STAGES))
+    shutil.copy(options.card, model / "README.md")
+    run_shown("python", "-m", "bench.demo_card", model)
+    print(f"\nthe model and its card are in {model}")
+    return 0
+
+
+def make(data: Data, out: Path, *, share: float) -> None:
+    """Make a data set that is not there yet."""
+    folder = out / data.name
+    if folder.exists():
+        return
+    run_shown(
+        *("apsam-train", "synth", "--out", folder, "--seed", data.seed),
+        *("--num-images", max(1, round(share * data.images))),
+        *("--palettes", data.palettes, *data.more),
+    )
+
+
+def train(stage: Stage, out: Path, *, start: Path | None, share: float) -> Path:
+    """Train a stage that is not done yet, on where it was stopped; its model."""
+    folder = out / stage.name
+    done = folder / FINAL
+    if done.exists():
+        return done
+    changes = ["devices=2", *stage.changes]
+    run_shown(
+        *("apsam-train", "fit", "--config", "demo", "--data", out / stage.data),
+        *("--val", out / "val", "--out", folder, "--minutes", share * stage.minutes, "--resume"),
+        *(("--start", start) if start is not None else ()),
+        *(word for change in changes for word in ("--set", change)),
+    )
+    return done
+
+
+def log_of(stage: Stage, out: Path) -> str:
+    """The stage's log, every line with its name."""
+    lines = (out / stage.name / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    return "".join(json.dumps({"stage": stage.name} | json.loads(line)) + "\n" for line in lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""What every cell of a pyramid is asked, by hand-computed cases."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from apsam_train.categories import CLASSES, UNKNOWN, category_id, label_of
+from apsam_train.cell_loss import cell_loss
+from apsam_train.config import read_config
+from apsam_train.data.formats import open_dataset
+from apsam_train.errors import ConfigError
+from apsam_train.fit import fit
+from apsam_train.models import PRESETS, Preset, build
+from tests.train.models.test_pyramid import SMALL_PYRAMID
+
+_NAMES = "image_encoder.patch_embed.names.1.weight"
+GUN, BULLET = category_id("Gun"), category_id("Bullet")
+
+
+def evenly(*shape: int) -> torch.Tensor:
+    """Logits that say nothing."""
+    return torch.zeros(1, len(CLASSES), *shape)
+
+
+def test_a_cell_of_nothing_is_no_contraband() -> None:
+    logits = evenly(1, 2)
+    logits[0, 0] = 2.0
+    loss = cell_loss(logits, torch.zeros(1, 1, 1, 2), torch.tensor([[GUN]]))
+    assert loss.item() == pytest.approx(math.log(math.exp(2) + 30) - 2, rel=1e-5)
+
+
+def test_a_cell_of_two_objects_is_both_in_equal_parts() -> None:
+    logits = evenly(1, 1)
+    logits[0, GUN], logits[0, BULLET] = 3.0, 1.0
+    loss = cell_loss(logits, torch.ones(1, 2, 1, 1), torch.tensor([[GUN, BULLET]]))
+    total = math.log(math.exp(3) + math.exp(1) + 29)
+    assert loss.item() == pytest.approx(total - (3 + 1) / 2, rel=1e-5)
+
+
+def test_an_object_clicked_twice_counts_once() -> None:
+    logits = evenly(1, 1)
+    logits[0, GUN] = 3.0
+    once = cell_loss(logits, torch.ones(1, 1, 1, 1), torch.tensor([[GUN]]))
+    twice = cell_loss(logits, torch.ones(1, 2, 1, 1), torch.tensor([[GUN, GUN]]))
+    assert torch.equal(once, twice)
+
+
+@pytest.mark.parametrize("label", [UNKNOWN, label_of("Firearms")])
+def test_cells_of_objects_without_a_category_of_their_own_teach_nothing(label: int) -> None:
+    logits = evenly(1, 2).requires_grad_()
+    target = torch.tensor([[[[1.0, 0.0]]]])
+    loss = cell_loss(logits, target, torch.tensor([[label]]))
+    (gradient,) = torch.autograd.grad(loss, logits)
+    assert not gradient[..., 0].any()
+    assert gradient[..., 1].any()
+
+
+def test_a_model_without_cells_is_refused(
+    small_preset: Preset, blocks_dataset: Path, tmp_path: Path
+) -> None:
+    config = replace(read_config("tiny"), epochs=1, num_workers=0, cell_weight=1.0)
+    with pytest.raises(ConfigError, match=r"preset 'tiny' has none that learns; set cell_weight"):
+        fit(config, source=open_dataset(blocks_dataset), out=tmp_path)
+
+
+def test_a_pyramid_learns_what_its_cells_are_on_pictures_of_several_sides(
+    blocks_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PRESETS, "demo", SMALL_PYRAMID)
+    config = replace(
+        read_config("demo"),
+        epochs=2,
+        devices=1,
+        log_every=1,
+        warmup_steps=1,
+        sides=(32, 48),
+        refine_share=0.4,
+    )
+    source = open_dataset(blocks_dataset)
+    fit(config, source=source, out=tmp_path / "named")
+    fit(replace(config, cell_weight=0.0), source=source, out=tmp_path / "not")
+    named, plain = (_names(tmp_path / out / "model.safetensors") for out in ("named", "not"))
+    torch.manual_seed(config.seed)
+    fresh = build(SMALL_PYRAMID).state_dict()[_NAMES]
+    assert torch.equal(plain, fresh)
+    assert not torch.equal(named, fresh)
+
+
+def _names(checkpoint: Path) -> torch.Tensor:
+    return load_file(checkpoint)[f"model.{_NAMES}"]
