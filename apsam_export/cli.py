@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from apsam_export.kernels import ARCHITECTURES
 from apsam_serve.contract.manifest import MANIFEST_NAME
 from apsam_serve.errors import ApsamError
+from apsam_train.progress import Progress
+from apsam_train.results import add_json, give
+from apsam_train.tables import Table
 
 if TYPE_CHECKING:
     from apsam_export.gate.report import Outcome
@@ -31,7 +34,7 @@ _OF_EXPORT = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """0 on success, 1 when a build fails the gate or FP16 is too narrow, 2 on bad input, 130
-    interrupted."""
+    interrupted. With --json the outcome, an error too, is one JSON document on standard output."""
     parser = _parser()
     args = parser.parse_args(argv)
     _check_modes(parser, args)
@@ -39,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.inspect:
             return _inspect(args.inspect, as_json=args.json)
         if args.verify:
-            return _verify(args.verify, record=args.record)
+            return _verify(args.verify, record=args.record, as_json=args.json)
         return _export(args)
     except ModuleNotFoundError as error:
         extra = "export" if args.checkpoint else "serve"
@@ -47,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except ApsamError as error:
         _say(f"error: {error}")
+        if args.json:
+            print(json.dumps({"error": {"reason": error.reason, "message": str(error)}}))
         return 1 if error.reason in _FAILURES else 2
     except KeyboardInterrupt:
         _say(_interrupted(args.out))
@@ -60,24 +65,32 @@ def _interrupted(out: Path | None) -> str:
     return f"interrupted; {out} {'lacks its signature' if complete else 'was not written'}"
 
 
-def table(outcomes: Mapping[str, Outcome]) -> str:
+def table(outcomes: Mapping[str, Outcome]) -> Table:
     """The gate's findings for people, a build a line."""
-    lines = [
-        f"{'build':<12}{'verdict':<9}{'tensors':>9}{'mask IoU min':>14}{'mean':>8}{'flips':>8}"
-        f"{'clear':>7}{'same points':>13}"
-    ]
+    rows: list[tuple[str, ...]] = []
+    notes: list[str] = []
     for name, found in outcomes.items():
         if isinstance(found, str):
-            lines.append(f"{name:<12}not run  {found}")
+            rows.append((name, "not run", *("-",) * 6))
+            notes.append(f"{name} was not run: {found}")
             continue
         largest = max(tensor.max for tensor in found.tensors.values())
-        lines.append(
-            f"{name:<12}{'passed' if found.passed else 'FAILED':<9}{largest:>9.1e}"
-            f"{found.mask_iou.min:>14.4f}{found.mask_iou.mean:>8.4f}{found.flips:>8.1%}"
-            f"{found.clear_flips:>7.1%}{found.same_points:>13.1%}"
-        )
-        lines += [f"{'':<12}{failure}" for failure in found.failures()]
-    return "\n".join(lines)
+        ious = (f"{found.mask_iou.min:.4f}", f"{found.mask_iou.mean:.4f}")
+        shares = (found.flips, found.clear_flips, found.same_points)
+        verdict = "passed" if found.passed else "FAILED"
+        rows.append((name, verdict, f"{largest:.1e}", *ious, *(f"{one:.1%}" for one in shares)))
+        notes += [f"{name}: {failure}" for failure in found.failures()]
+    columns = ("build", "verdict", "tensors", "mask IoU min", "mean", "flips", "clear")
+    return Table(columns=(*columns, "same points"), rows=rows, notes=notes)
+
+
+def document(bundle: Path, outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
+    """The same in plain values; what was not run says why."""
+    builds = {
+        name: {"not_run": found} if isinstance(found, str) else found.to_json()
+        for name, found in outcomes.items()
+    }
+    return {"bundle": bundle, "builds": builds}
 
 
 def _export(args: argparse.Namespace) -> int:
@@ -91,17 +104,20 @@ def _export(args: argparse.Namespace) -> int:
         plan_cache=args.plan_cache,
         sign_with=args.sign,
     )
-    outcomes = export(args.checkpoint, args.out, sam=args.sam, request=request, say=_say)
-    print(table(outcomes))
+    with Progress("export") as bar:
+        say = _on(bar)
+        outcomes = export(args.checkpoint, args.out, sam=args.sam, request=request, say=say)
+    give(document(args.out, outcomes), table(outcomes), as_json=args.json)
     _say(f"wrote {args.out}")
     return 0
 
 
-def _verify(bundle: Path, *, record: bool) -> int:
+def _verify(bundle: Path, *, record: bool, as_json: bool) -> int:
     from apsam_export.gate.verify import failed, verify
 
-    outcomes = verify(bundle, record=record, say=_say)
-    print(table(outcomes))
+    with Progress("verify") as bar:
+        outcomes = verify(bundle, record=record, say=_on(bar))
+    give(document(bundle, outcomes), table(outcomes), as_json=as_json)
     for name in failed(outcomes):
         _say(f"error: build {name} fails here; do not serve it from this machine")
     return 1 if failed(outcomes) else 0
@@ -111,7 +127,7 @@ def _inspect(bundle: Path, *, as_json: bool) -> int:
     from apsam_export import inspection
 
     found = inspection.inspect(bundle)
-    print(json.dumps(found, indent=2) if as_json else inspection.table(found))
+    give(found, inspection.table(found), as_json=as_json)
     return 0
 
 
@@ -160,7 +176,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--record", action="store_true", help="with --verify: write what was found into the bundle"
     )
-    parser.add_argument("--json", action="store_true", help="with --inspect: for programs")
+    add_json(parser)
     return parser
 
 
@@ -171,11 +187,19 @@ def _check_modes(parser: argparse.ArgumentParser, args: argparse.Namespace) -> N
     foreign = [name for name in _OF_EXPORT if getattr(args, name)] if not args.checkpoint else []
     if args.record and not args.verify:
         parser.error("--record goes with --verify alone")
-    if args.json and not args.inspect:
-        parser.error("--json goes with --inspect alone")
     if foreign:
         options = ", ".join(_OF_EXPORT[name] for name in foreign)
         parser.error(f"{options}: with --checkpoint alone")
+
+
+def _on(bar: Progress) -> Callable[[str], None]:
+    """Lines that stay, the last of them also on the bar: what is being done now."""
+
+    def say(line: str) -> None:
+        bar.show(None, line)
+        _say(line)
+
+    return say
 
 
 def _say(line: str) -> None:

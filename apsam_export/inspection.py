@@ -9,6 +9,7 @@ from typing import Any
 
 from apsam_serve.contract.manifest import Build, Bundle, GraphSpec, KernelSpec, open_bundle
 from apsam_serve.signing import signature_file
+from apsam_train.tables import Table
 
 _MB = 1e6
 
@@ -159,10 +160,5 @@ def _count(number: int | None) -> str:
 
 
 def _rows(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Cells in columns as wide as their widest, two spaces in."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  "
-        + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
+    """Cells in columns, two spaces in."""
+    return [f"  {line}" for line in str(Table(columns=rows[0], rows=rows[1:])).splitlines()]

@@ -1,7 +1,9 @@
-"""Every cell of a pyramid says what lies there: guidance that a start from scratch needs.
+"""Every cell of a pyramid says what lies there and how far it reaches: guidance that a start from
+scratch needs.
 
 A prompt's mask tells an encoder about one object, and only through the whole decoder; this tells it
 about all cells at once and at its own end, as the auxiliary heads of segmentation networks do.
+Names do not tell one bottle from the next; how far each reaches does (Tian 2019, FCOS).
 """
 
 from __future__ import annotations
@@ -13,10 +15,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from apsam_train.categories import CATEGORIES
+from apsam_train.categories import CATEGORIES, CLASSES
 from apsam_train.errors import ConfigError
 from apsam_train.models import APSAM
 from apsam_train.models.pyramid import Pyramid
+
+_REACH_WEIGHT = 4.0
+"""Of the reaches beside the names; in parts of the picture they are small numbers."""
+_REACH_BETA = 0.02
+"""Errors below this part of the picture count by their square."""
 
 
 @contextmanager
@@ -34,25 +41,33 @@ def collect_cells(model: APSAM) -> Iterator[list[Tensor]]:
         handle.remove()
 
 
-def name_cells(model: APSAM, cells: list[Tensor]) -> Tensor:
-    """Logits [B, 31, L, L] of `CLASSES` from what `collect_cells` found. Raises ConfigError for a
-    model without a pyramid."""
+def cell_loss(
+    model: APSAM, cells: list[Tensor], *, target: Tensor, boxes: Tensor, label: Tensor, side: int
+) -> Tensor:
+    """Loss of what a pyramid's cells say, as `collect_cells` found them.
+
+    target [B, K, L, L], share of each cell that an object covers; boxes [B, K, 4] in model pixels
+    of pictures of that side; label int64 [B, K] of `categories.LABELS` or `UNKNOWN`.
+    Raises ConfigError for a model without a pyramid.
+    """
     pyramid = model.image_encoder.patch_embed
     if not isinstance(pyramid, Pyramid) or not cells:
         raise ConfigError(
             f"cell_weight needs the cells of a pyramid, and preset {model.preset.name!r} has none "
             "that learns; set cell_weight = 0 or preset 'demo'"
         )
-    logits: Tensor = pyramid.names(cells[0])
-    return logits
+    said = pyramid.says(cells[0]).float()
+    names, reaches = said[:, : len(CLASSES)], said[:, len(CLASSES) :]
+    return name_loss(names, target, label) + _REACH_WEIGHT * reach_loss(
+        reaches, target, boxes / side
+    )
 
 
-def cell_loss(logits: Tensor, target: Tensor, label: Tensor) -> Tensor:
+def name_loss(logits: Tensor, target: Tensor, label: Tensor) -> Tensor:
     """Mean cross-entropy of the cells whose objects all have a category of their own.
 
-    logits [B, 31, L, L] of `CLASSES`; target [B, K, L, L], share of each cell that an object
-    covers; label int64 [B, K] of `categories.LABELS` or `UNKNOWN`. Where objects overlap a cell is
-    all of them in equal parts; what none covers is no contraband.
+    logits [B, 31, L, L] of `CLASSES`. Where objects overlap a cell is all of them in equal parts;
+    what none covers is no contraband.
     """
     named = (label >= 1) & (label <= len(CATEGORIES))
     place = label.clamp(min=0, max=len(CATEGORIES))[:, :, None, None].expand_as(target)
@@ -61,6 +76,28 @@ def cell_loss(logits: Tensor, target: Tensor, label: Tensor) -> Tensor:
     shares[:, 0] = 1 - shares[:, 1:].amax(dim=1)
     shares = shares / shares.sum(dim=1, keepdim=True)
     unsure = (target * ~named[:, :, None, None]).amax(dim=1)
-    error = functional.cross_entropy(logits.float(), shares, reduction="none")
+    error = functional.cross_entropy(logits, shares, reduction="none")
     known = unsure == 0
     return (error * known).sum() / known.sum().clamp(min=1)
+
+
+def reach_loss(reaches: Tensor, target: Tensor, boxes: Tensor) -> Tensor:
+    """Mean smooth L1 of how far the box of a covered cell's object reaches from the cell's middle.
+
+    reaches [B, 4, L, L] to the left, up, right and down, boxes [B, K, 4], all in parts of the
+    picture's side. Where objects overlap it is the smallest one's.
+    """
+    covered = target > 0.5
+    area = target.sum(dim=(-2, -1))[:, :, None, None]
+    owner = torch.where(covered, area, torch.inf).argmin(dim=1)
+    rows, columns = target.shape[-2:]
+    y = (torch.arange(rows, device=boxes.device) + 0.5)[:, None].expand(rows, columns) / rows
+    x = (torch.arange(columns, device=boxes.device) + 0.5).expand(rows, columns) / columns
+    index = owner.flatten(1).unsqueeze(2).expand(-1, -1, 4)
+    left, top, right, bottom = boxes.gather(1, index).view(-1, rows, columns, 4).unbind(dim=-1)
+    wanted = torch.stack([x - left, y - top, right - x, bottom - y], dim=1)
+    error = functional.smooth_l1_loss(reaches, wanted, beta=_REACH_BETA, reduction="none").sum(
+        dim=1
+    )
+    some = covered.any(dim=1)
+    return (error * some).sum() / some.sum().clamp(min=1)

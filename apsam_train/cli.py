@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import sys
 from collections.abc import Sequence
 
@@ -15,6 +16,7 @@ COMMANDS = {
     "curate": ("apsam_train.curate.command", "make one clean data set of several dirty ones"),
     "fit": ("apsam_train.fit", "train a model on a data set"),
     "merge": ("apsam_train.merge", "make one whole checkpoint of a delta and its SAM file"),
+    "halve": ("apsam_train.halve", "make a checkpoint of half the size, in FP16"),
     "annotate": ("apsam_train.annotate.command", "rounds of model-assisted masks"),
     "evaluate": ("apsam_train.evaluate.command", "score a checkpoint, bundle or server"),
     "labels": ("apsam_train.labels.command", "score, compare and question category labels"),
@@ -23,7 +25,8 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a sub-command; 0 on success, 2 on bad input, 130 when interrupted."""
+    """Run a sub-command; 0 on success, 2 on bad input, 130 when interrupted. With --json the
+    outcome, bad input too, is one JSON document on standard output."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         return _run(arguments)
@@ -46,6 +49,9 @@ def _run(arguments: list[str]) -> int:
     try:
         return int(importlib.import_module(COMMANDS[parsed.command][0]).run(parsed))
     except (ApsamError, ValueError) as error:
+        if getattr(parsed, "json", False):
+            reason = error.reason if isinstance(error, ApsamError) else "INVALID_INPUT"
+            print(json.dumps({"error": {"reason": reason, "message": str(error)}}), flush=True)
         print(f"apsam-train {parsed.command}: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

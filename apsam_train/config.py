@@ -27,7 +27,8 @@ class TrainConfig:
     steps that prompt with boxes, and with a second click and the mask that it corrects.
     Categories: category_weight > 0 trains a category head; category_labels: "coarse" tells it no
     more than superclasses (paper 9); negatives_per_image: clicks beside all objects, whose category
-    is none; cell_weight > 0 has every cell of a `Pyramid` say what lies there (`cell_loss`).
+    is none; cell_weight > 0 has every cell of a `Pyramid` say what lies there and
+    how far it reaches (`cell_loss`).
     Rate: learning_rate after warmup_steps; schedule: "constant" (the paper), "cosine" down to zero,
     or "trapezoid", constant until the last fifth of the run and then straight down to zero.
     Data: augment, how samples vary: "view" turns and crops them, "scanner" also shows them as other

@@ -8,6 +8,7 @@ import sys
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.optim import Optimizer
@@ -21,6 +22,7 @@ from apsam_train.checkpoint import (
     versions,
 )
 from apsam_train.config import TrainConfig, read_config
+from apsam_train.curves import CURVES, draw_curves, read_lines
 from apsam_train.data import formats, options
 from apsam_train.data.dataset import ImageDataset
 from apsam_train.data.problems import ProblemLog
@@ -36,7 +38,9 @@ from apsam_train.models import APSAM, build, with_category_head
 from apsam_train.models.build import preset
 from apsam_train.optim import adamw
 from apsam_train.prompt_training import PromptTraining
+from apsam_train.results import add_json, give
 from apsam_train.sam_weights import load_sam
+from apsam_train.tables import Table
 from apsam_train.trainable import choose_trainable, encoder_is_frozen
 from apsam_train.training_loop import Clock, Loop
 from apsam_train.validation import Validation
@@ -69,10 +73,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--start", type=Path, help="start from the weights of a checkpoint")
     parser.add_argument("--minutes", type=float, help="train this long instead of config.epochs")
     parser.add_argument("--resume", action="store_true", help="go on from OUT/last.safetensors")
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train and say where the model is."""
+    """Train, draw the curves and say where the model is."""
     config = read_config(args.config, args.set)
     if args.minutes is not None and not args.minutes > 0:
         raise ConfigError(f"--minutes {args.minutes} must be positive")
@@ -101,7 +106,39 @@ def run(args: argparse.Namespace) -> int:
     if is_main_process():
         options.tell(log, "fit")
         print(f"apsam-train fit: wrote {model_file}", file=sys.stderr)
+        document = outcome(args.out)
+        give(document, _table(document), as_json=args.json)
     return 0
+
+
+def outcome(out: Path) -> dict[str, Any]:
+    """A finished run in figures, the last ones of its logbook among them; draws OUT/curves.png."""
+    training = json.loads((out / "card.json").read_text(encoding="utf-8"))["training"]
+    progress, lines = training["progress"], read_lines(out)
+    title = f"{training['config']['preset']}: {progress['step']} steps on {training['data']}"
+    drawn = draw_curves(out / CURVES, lines, title=title)
+    return {
+        "model": out / FINAL,
+        "data": training["data"],
+        "num_trainable": training["num_trainable"],
+        "num_steps": progress["step"],
+        "elapsed_s": progress["elapsed_s"],
+        "last": {kind: dict(of_kind[-1]) for kind, of_kind in lines.items()},
+        "curves": out / CURVES if drawn else None,
+    }
+
+
+def _table(document: dict[str, Any]) -> Table:
+    last = {k: v for kind in document["last"].values() for k, v in kind.items() if k != "kind"}
+    rows = [
+        ("steps", f"{document['num_steps']:,}"),
+        ("minutes", f"{document['elapsed_s'] / 60:.1f}"),
+        ("trainable weights", f"{document['num_trainable']:,}"),
+        *((f"last {name}", f"{last[name]:.4f}") for name in ("loss", "iou") if name in last),
+        *((f"held-out {k}", f"{v * 100:.2f} %") for k, v in last.items() if k.startswith("miou_")),
+    ]
+    notes = (f"curves in {document['curves']}",) if document["curves"] else ()
+    return Table(columns=("training", "value"), rows=rows, notes=notes)
 
 
 def fit(

@@ -6,14 +6,17 @@ import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from apsam_serve.errors import OutputExistsError
 from apsam_train.checkpoint import load_checkpoint, save_checkpoint
 from apsam_train.delta import base_of
 from apsam_train.errors import CheckpointError, ConfigError
+from apsam_train.progress import Progress
+from apsam_train.results import add_json, give
 from apsam_train.sam_weights import file_sha256
 
-_SUFFIX = ".safetensors"
+SUFFIX = ".safetensors"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -22,14 +25,32 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sam", type=Path, metavar="FILE", help="its SAM file (default: the one beside it)"
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="F", help=f"F{_SUFFIX} to write")
+    parser.add_argument("--out", type=Path, required=True, metavar="F", help=f"F{SUFFIX} to write")
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Merge and say where the file is."""
-    merge(args.delta, args.out, sam=args.sam)
+    with Progress("merge") as bar:
+        bar.show(None, f"{args.delta} and its SAM file")
+        merge(args.delta, args.out, sam=args.sam)
     print(f"apsam-train merge: wrote {args.out}", file=sys.stderr)
+    give(written(args.out), as_json=args.json)
     return 0
+
+
+def written(checkpoint: Path) -> dict[str, Any]:
+    """What --json says of a file that was written."""
+    size = checkpoint.stat().st_size
+    return {"out": checkpoint, "num_bytes": size, "sha256": file_sha256(checkpoint)}
+
+
+def check_new(out: Path) -> None:
+    """Raises ConfigError for a name that nothing would open, OutputExistsError for one in use."""
+    if out.suffix != SUFFIX:
+        raise ConfigError(f"--out {out} must end in {SUFFIX}, as every checkpoint does")
+    if out.exists():
+        raise OutputExistsError(f"{out} exists already; choose another name or remove it first")
 
 
 def merge(delta: Path, out: Path, *, sam: Path | None = None) -> None:
@@ -37,10 +58,7 @@ def merge(delta: Path, out: Path, *, sam: Path | None = None) -> None:
 
     Raises CheckpointError, OutputExistsError, ConfigError for a name that nothing would open.
     """
-    if out.suffix != _SUFFIX:
-        raise ConfigError(f"--out {out} must end in {_SUFFIX}, as every checkpoint does")
-    if out.exists():
-        raise OutputExistsError(f"{out} exists already; choose another name or remove it first")
+    check_new(out)
     model, card = load_checkpoint(delta, sam=sam)
     if card.base is None:
         raise CheckpointError(f"{delta} is a whole checkpoint already; there is nothing to merge")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from apsam_serve.contract.apg import adaptive_points
 from apsam_train.asking import Asked, Prompts, box_prompts, click_prompts, corrected_prompts
 from apsam_train.category_loss import category_loss
-from apsam_train.cell_loss import cell_loss, collect_cells, name_cells
+from apsam_train.cell_loss import cell_loss, collect_cells
 from apsam_train.config import TrainConfig
 from apsam_train.data.training import TrainingItem
 from apsam_train.feature_cache import FeatureCache
@@ -82,10 +82,14 @@ class PromptTraining(nn.Module):
             self._config.loss,
         )
         if self._config.cell_weight:
-            named = cell_loss(
-                name_cells(self.model, cells), item.target, item.label[:, :num_objects]
+            loss = loss + self._config.cell_weight * cell_loss(
+                self.model,
+                cells,
+                target=item.target,
+                boxes=item.boxes,
+                label=item.label[:, :num_objects],
+                side=item.image.shape[1],
             )
-            loss = loss + self._config.cell_weight * named
         if decoded.category_logits is None:
             return StepResult(loss=loss, iou=iou, category=None)
         category = category_loss(decoded.category_logits, item.label.flatten())

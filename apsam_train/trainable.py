@@ -15,7 +15,7 @@ def choose_trainable(model: APSAM, config: TrainConfig) -> None:
     "all"; "adapters": adapters and energy parts (paper 5.2); "energy": energy parts only;
     "category": the category head only. A category head learns in every one of them. Without
     `config.energy` the query stays zero: the model is SAM with adapters, the paper's "w/o EAE".
-    What nothing asks for does not learn either: a pyramid's names of cells without `cell_weight`.
+    What nothing asks for does not learn either: what a pyramid's cells say without `cell_weight`.
     """
     energy_parts = [model.energy_encoder, model.location_initializer]
     if config.trainable == "adapters":
@@ -28,7 +28,7 @@ def choose_trainable(model: APSAM, config: TrainConfig) -> None:
             part.requires_grad_(True)
     if not config.cell_weight:
         for pyramid in (part for part in model.modules() if isinstance(part, Pyramid)):
-            pyramid.names.requires_grad_(False)
+            pyramid.says.requires_grad_(False)
     if not config.energy:
         for part in energy_parts:
             part.requires_grad_(False)

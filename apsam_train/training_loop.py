@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
+from apsam_train.asking import asked_at
 from apsam_train.config import TrainConfig
 from apsam_train.ema import Ema
 from apsam_train.loading import Batches
@@ -19,7 +20,7 @@ from apsam_train.logbook import Logbook
 from apsam_train.models import APSAM
 from apsam_train.optim import learning_rate
 from apsam_train.progress import Progress
-from apsam_train.prompt_training import StepResult, asked_at
+from apsam_train.prompt_training import StepResult
 from apsam_train.validation import Validation
 
 
@@ -63,6 +64,7 @@ class Loop:
             Progress(f"train {self.config.preset}", quiet=not main) as bar,
             Logbook(out) if main else nullcontext() as logbook,
         ):
+            bar.show(self.clock.share, f"from step {self.clock.step}")
             while self._share() < 1:
                 started = time.monotonic()
                 values = self._step()
@@ -71,14 +73,15 @@ class Loop:
                 if self.clock.step % self.config.log_every == 0:
                     self._log(logbook, bar, values)
                 if logbook is not None:
-                    self._validate(logbook)
+                    self._validate(logbook, bar)
                 if main and self.clock.step % self.config.save_every == 0:
                     self.save()
 
-    def _validate(self, logbook: Logbook) -> None:
+    def _validate(self, logbook: Logbook, bar: Progress) -> None:
         """Look at held-out images where that is due, through the average where there is one."""
         if self.validation is None or not self.validation.is_due(self.clock.step):
             return
+        bar.show(self.clock.share, f"step {self.clock.step}, looking at held-out images")
         with nullcontext() if self.ema is None else self.ema.applied():
             self.validation.look(self.clock.step, self.model, logbook)
 

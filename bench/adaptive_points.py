@@ -27,6 +27,7 @@ from apsam_train.data.formats import open_dataset
 from apsam_train.data.problems import ProblemLog
 from apsam_train.evaluate.protocols import PROTOCOLS
 from apsam_train.models import APSAM
+from apsam_train.progress import Progress
 
 Points = NDArray[np.float64]
 
@@ -122,14 +123,16 @@ def main() -> int:
     model, _ = load_checkpoint(options.checkpoint)
     source = open_dataset(options.data).evenly(options.num_images)
     results: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for index, sample in usable_samples(source, ProblemLog()):
-        image = Image(model, sample.image)
-        for number, instance in enumerate(sample.instances):
-            rng = np.random.default_rng([options.seed, index, number])
-            (point,) = PROTOCOLS["random1"].make(instance.mask, rng).points
-            click = image.frame.to_model(np.array([[point.x, point.y]])).astype(np.float64)
-            for name, result in try_all(image, click, instance.mask).items():
-                results[name].append(result)
+    with Progress("clicks") as bar:
+        for index, sample in usable_samples(source, ProblemLog()):
+            image = Image(model, sample.image)
+            bar.show((index + 1) / len(source), f"image {index + 1} of {len(source)}")
+            for number, instance in enumerate(sample.instances):
+                rng = np.random.default_rng([options.seed, index, number])
+                (point,) = PROTOCOLS["random1"].make(instance.mask, rng).points
+                click = image.frame.to_model(np.array([[point.x, point.y]])).astype(np.float64)
+                for name, result in try_all(image, click, instance.mask).items():
+                    results[name].append(result)
     print(f"{'second decode on':<42}{'mIoU':>8}{'all on':>8}{'objects':>9}")
     for name, values in results.items():
         miou, on = np.mean(values, axis=0)

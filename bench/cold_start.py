@@ -23,6 +23,7 @@ from apsam_serve.local import open_bundle
 from bench.measure.distribution import typical
 from bench.measure.document import Document, Figure, MaskIou, Row, publish
 from bench.measure.options import guarded, model_at, positive
+from bench.measure.rounds import told
 from bench.measure.serving import ServedBundle
 from bench.measure.workload import synthetic
 from bench.start_steps import Step, import_ms, steps
@@ -52,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     model = model_at(options.bundle)
     found = starts(model.bundle, options.serve, rounds=options.rounds)
-    taken = [steps(model.bundle) for _ in range(options.rounds)]
+    taken = [steps(model.bundle) for _ in told(range(options.rounds), "steps of starts")]
     rows = [*_start_rows(found), *_step_rows(taken), _import_row()]
     serving_s = [one.serving_s for one in found]
     median = typical(serving_s)
@@ -82,7 +83,7 @@ def starts(bundle: Path, serve: Sequence[str], *, rounds: int) -> list[Start]:
     (expected,) = local.encode(workload.images[0]).segment([prompt])
     local.close()
     found = []
-    for _ in range(1 + rounds):
+    for _ in told(range(1 + rounds), "starts"):
         with ServedBundle(bundle, *serve) as server, Client(server.address) as client:
             entered = time.perf_counter()
             if not client.is_serving():

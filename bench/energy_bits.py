@@ -29,6 +29,7 @@ from apsam_train.synth.scanner import ScannerConfig, scan
 from apsam_train.synth.scene import compose
 from apsam_train.synth.spectrum import spectrum
 from apsam_train.synth.transmission import transmission_images
+from bench.measure.rounds import told
 
 SCANNER = ScannerConfig(
     photons=(6e4, 6e4),
@@ -84,7 +85,7 @@ def measure(parts: Parts, side: int, num_images: int) -> dict[str, tuple[float, 
     encoder, initializer = parts
     moved: dict[str, list[float]] = {row: [] for row in ROWS}
     kept: dict[str, list[float]] = {row: [] for row in ROWS}
-    for seed in range(num_images):
+    for seed in told(range(num_images), f"bags of {side} px"):
         answers = {name: initializer(encoder(look)) for name, look in looks(side, seed).items()}
         query, attention = answers["single"]
         places = set(attention.flatten().topk(initializer.top_k).indices.tolist())

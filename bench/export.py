@@ -21,6 +21,7 @@ from pathlib import Path
 import torch
 
 from apsam_serve.contract.manifest import Gate, open_bundle
+from bench.measure.rounds import told
 from bench.models import random_checkpoint
 
 
@@ -49,12 +50,12 @@ def main() -> int:
     print(f"{platform.platform()}, {os.cpu_count()} CPUs, torch {torch.__version__}")
     results = []
     with tempfile.TemporaryDirectory(prefix="apsam-export-") as folder:
-        for name in filter(None, args.presets.split(",")):
+        for name in told([*filter(None, args.presets.split(","))], "presets"):
             checkpoint = Path(folder) / f"{name}.safetensors"
             random_checkpoint(name, checkpoint)
             results.append(export(f"{name}, random weights", checkpoint, args.options))
             checkpoint.unlink()
-        for checkpoint in args.checkpoint:
+        for checkpoint in told(args.checkpoint, "checkpoints"):
             results.append(export(str(checkpoint), checkpoint, args.options))
     print(table(results))
     print(json.dumps([asdict(result) for result in results]))

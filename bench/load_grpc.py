@@ -19,6 +19,7 @@ from apsam_serve.errors import ApsamError
 from apsam_serve.service import convert
 from apsam_serve.v1 import segmentation_pb2 as pb
 from apsam_serve.v1 import segmentation_pb2_grpc as pb_grpc
+from apsam_train.progress import Progress
 from bench.measure.loops import Reply, Send, Shot, closed_loop, open_loop
 from bench.measure.workload import Workload
 
@@ -195,26 +196,31 @@ async def load(
     Raises RuntimeError where another model answers than the one with that digest ("" for any), or
     the server does not hold the images.
     """
-    async with Stations(address, workload, num=loop.stations) as stations:
-        if digest and (found := await stations.digest()) != digest:
-            raise RuntimeError(
-                f"{address} serves model {found[:12] or 'none'}, the bundle is {digest[:12]}; give "
-                "--bundle the one that is served"
+    with Progress("load", calm=True) as bar:
+        async with Stations(address, workload, num=loop.stations) as stations:
+            if digest and (found := await stations.digest()) != digest:
+                raise RuntimeError(
+                    f"{address} serves model {found[:12] or 'none'}, the bundle is "
+                    f"{digest[:12]}; give --bundle the one that is served"
+                )
+            bar.show(0, f"{len(workload.images)} images to hold, {warm_up} clicks to warm up")
+            await stations.hold()
+            slowly = Loop(stations=loop.stations, num_calls=warm_up)
+            before = await slowly.run(stations.click)
+            bar.show(1 / 3, "clicks")
+            spent_s = cpu_s() if cpu_s is not None else None
+            clicks = await loop.run(stations.click)
+            if cpu_s is not None and spent_s is not None:
+                spent_s = cpu_s() - spent_s
+            bar.show(2 / 3, f"{num_encodes} images to encode")
+            closed = replace(loop, rate=None, num_calls=num_encodes)
+            encodes = await closed.run(stations.encode)
+            await stations.release()
+            bar.show(1, "all answered")
+            return Load(
+                warm_up=before,
+                clicks=clicks,
+                encodes=encodes,
+                answers=stations.answers(),
+                server_cpu_s=spent_s,
             )
-        await stations.hold()
-        slowly = Loop(stations=loop.stations, num_calls=warm_up)
-        before = await slowly.run(stations.click)
-        spent_s = cpu_s() if cpu_s is not None else None
-        clicks = await loop.run(stations.click)
-        if cpu_s is not None and spent_s is not None:
-            spent_s = cpu_s() - spent_s
-        closed = replace(loop, rate=None, num_calls=num_encodes)
-        encodes = await closed.run(stations.encode)
-        await stations.release()
-        return Load(
-            warm_up=before,
-            clicks=clicks,
-            encodes=encodes,
-            answers=stations.answers(),
-            server_cpu_s=spent_s,
-        )

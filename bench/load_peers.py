@@ -17,7 +17,7 @@ from bench.load_accuracy import Reference
 from bench.measure.distribution import ratio
 from bench.measure.document import Figure, MaskIou, Row
 from bench.measure.points import same_points
-from bench.measure.rounds import interleaved
+from bench.measure.rounds import interleaved, told
 from bench.measure.workload import Workload
 from bench.peers import Answer, Peer, Peers
 
@@ -61,7 +61,7 @@ def in_turns(peers: Peers, workload: Workload, *, rounds: int) -> dict[str, Took
         peer.click(prompt)
     draw = random.Random(0)
     took = {name: Took() for name in peers}
-    for number, image in enumerate(workload.images):
+    for number, image in enumerate(told(workload.images, "images, every peer")):
         prompts = [prompt for where, prompt in workload.clicks if where == number]
         encodes = {name: partial(peer.encode, image) for name, peer in peers.items()}
         found = interleaved(

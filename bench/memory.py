@@ -22,6 +22,7 @@ from apsam_serve.client import Client, file_bytes
 from apsam_serve.contract.prompts import Prompt
 from bench.measure.document import Document, Figure, Row, publish
 from bench.measure.options import guarded, model_at, positive
+from bench.measure.rounds import told
 from bench.measure.serving import ServedBundle
 from bench.measure.workload import Workload, synthetic
 from bench.start_steps import Step, steps
@@ -120,12 +121,12 @@ def observe(
         note("after the start")
         _click(client, workload, num_clicks)
         note(f"after {num_clicks} clicks")
-        for number in range(num_encodes):
+        for number in told(range(num_encodes), "images, each forgotten"):
             client.encode(workload.files[number % len(workload.files)]).release()
         note(f"after {num_encodes} images more, each forgotten")
         held = [
             client.encode(workload.files[number % len(workload.files)])
-            for number in range(num_held)
+            for number in told(range(num_held), "images to hold")
         ]
         for image in held:
             image.segment([Prompt.click(image.width / 2, image.height / 2)] * _MASKS)
@@ -145,7 +146,7 @@ def observe(
 
 def _click(client: Client, workload: Workload, num_clicks: int) -> None:
     images = [client.encode(data) for data in workload.files]
-    for turn in range(num_clicks):
+    for turn in told(range(num_clicks), "clicks"):
         number, prompt = workload.clicks[turn % len(workload.clicks)]
         images[number].segment([prompt])
     for image in images:

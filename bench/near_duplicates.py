@@ -31,6 +31,7 @@ from apsam_train.curate.phash import (
     perceptual_hash,
 )
 from apsam_train.synth import SynthConfig, generate
+from bench.measure.rounds import told
 
 Picture = NDArray[np.uint8]
 Hashes = NDArray[np.bool_]
@@ -163,7 +164,7 @@ def main() -> None:
     originals = hashes(pictures)
     results = {
         name: shares(originals, hashes([alter(p) for p in pictures]), mirrors="--mirrors" in name)
-        for name, alter in ALTERATIONS.items()
+        for name, alter in told(ALTERATIONS.items(), "alterations")
     }
     empty = hashes(bags(args.num_images, args.side, (0, 0)))
     one = hashes(bags(args.num_images, args.side, (1, 1)))

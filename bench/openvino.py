@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from apsam_serve.contract.cpus import num_cpus
 from apsam_serve.contract.manifest import REFERENCE_BUILD, TensorSpec, open_bundle
 from apsam_serve.runtime import sessions
+from bench.measure.rounds import told
 
 Feeds = Mapping[str, NDArray[Any]]
 Answers = Mapping[str, NDArray[Any]]
@@ -112,7 +113,7 @@ def main() -> int:
     print(", ".join(f"{name} {value}" for name, value in card.items()))
     results = [
         result
-        for path in options.bundles
+        for path in told(options.bundles, "bundles")
         for result in compare(openvino, path, threads=options.threads, runs=options.runs)
     ]
     print(table(results))

@@ -33,6 +33,7 @@ from bench.load_rows import by_stage, with_network
 from bench.measure.distribution import difference
 from bench.measure.document import Document, Figure, MaskIou, Row, publish
 from bench.measure.options import guarded, model_at, positive
+from bench.measure.rounds import told
 from bench.measure.serving import ServedBundle
 from bench.measure.workload import Workload, synthetic
 
@@ -151,13 +152,13 @@ def measure(bundle: Path, *, threads: int, rounds: int, block: int) -> Found:
                 side.block(block)
             side.forget()
         before_s = server.cpu_s()
-        for _ in range(rounds):
+        for _ in told(range(rounds), "both in turns"):
             for side in draw.sample(sides, len(sides)):
                 side.block(block)
         between_s = server.cpu_s()
         first, clicks = local.first, local.clicks
         local.forget()
-        for _ in range(rounds):
+        for _ in told(range(rounds), "one alone"):
             local.block(block)
         after_s = server.cpu_s()
         remote.release()

@@ -39,6 +39,7 @@ from apsam_serve.v1 import segmentation_pb2 as pb
 from bench.measure.distribution import ratio, typical
 from bench.measure.document import Document, Figure, MaskIou, Row, publish
 from bench.measure.options import above_zero, guarded, model_at, positive, positives
+from bench.measure.rounds import told
 from bench.measure.serving import ServedBundle
 from bench.measure.workload import Workload, synthetic
 from bench.stations_generator import Heard, click
@@ -142,7 +143,7 @@ def measure(
         Client(server.address) as client,
     ):
         requests = _hold(client, workload, max(counts))
-        for _ in range(rounds):
+        for _ in told(range(rounds), "stations"):
             draw.shuffle(order)
             for count in order:
                 before = _Before.of(server)

@@ -13,12 +13,14 @@ import random
 import sys
 import time
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 
 from apsam_serve.engine.store import Store
 from bench.measure.distribution import Distribution
 from bench.measure.document import Document, Figure, Row, publish
 from bench.measure.options import above_zero, guarded, positives
+from bench.measure.rounds import told
 
 _OWNER, _GROUP = "anonymous", "model"
 _BYTES = 1
@@ -85,11 +87,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--seconds", type=above_zero, default=0.5, help="at most, per row (%(default)s)")
     add("--json", type=Path)
     options = parser.parse_args(argv)
+    cases = list(product((False, True), options.entries, OPERATIONS))
     rows = [
         _row(name, size, checked=checked, seconds=options.seconds)
-        for checked in (False, True)
-        for size in options.entries
-        for name in OPERATIONS
+        for checked, size, name in told(cases, "operations")
     ]
     document = Document(
         benchmark="store_churn",

@@ -1,9 +1,10 @@
 """Every benchmark, one after the other: `python -m bench.suite --out bench/results`.
 
-Each runs as a process of its own and leaves THEME_HARDWARE_YYYYMM.json and .md in the folder; at
-the end stands the table of what was to be reached. --short is for a look in under five minutes on
-two cores, all but clicks on ViT-B (`make bench`), --gpu for a machine with a GPU (`make
-bench-gpu`). A benchmark that fails does not stop the others; the exit code is 1 then.
+Each runs as a process of its own and leaves THEME_HARDWARE_YYYYMM.json, .md and .html (with
+pictures) in the folder; at the end stands the table of what was to be reached. --short is for a
+look in under five minutes on two cores, all but clicks on ViT-B (`make bench`), --gpu for a machine
+with a GPU (`make bench-gpu`). A benchmark that fails does not stop the others; the exit code is 1
+then.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from apsam_serve.contract.cpus import num_cpus
 from bench import goals
+from bench.measure import page
 from bench.measure.card import describe, environment
 from bench.measure.document import Document
 from bench.measure.options import guarded
@@ -108,7 +110,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     tag = f"{hardware()}_{datetime.now(UTC):%Y%m}"
     failed, written = [], []
-    for run in runs:
+    for number, run in enumerate(runs, start=1):
+        print(f"\n[{number} of {len(runs)}] {run.theme}", file=sys.stderr, flush=True)
         path = options.out / f"{run.theme}_{tag}.json"
         words = ((run.short if options.short else run.full) or "").split()
         if perform(run, words, path):
@@ -122,7 +125,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def perform(run: Run, words: Sequence[str], path: Path) -> bool:
-    """Run a benchmark and write its table beside its JSON. Returns whether it worked."""
+    """Run a benchmark and write its table and its page, which has pictures, beside its JSON.
+    Returns whether it worked."""
     cut = words.index("--") if "--" in words else len(words)
     command = ["-m", f"bench.{run.module}", *words[:cut], "--json", str(path), *words[cut:]]
     print(f"\n$ python {' '.join(command)}", flush=True)
@@ -133,6 +137,7 @@ def perform(run: Run, words: Sequence[str], path: Path) -> bool:
         print(done.stdout, f"ended with {done.returncode}", file=sys.stderr)
         return False
     document = Document.read(path)
+    page.write(document, path.with_suffix(".html"))
     table = markdown(document)
     head = f"# {run.theme}\n\n{describe(dict(document.card))}\n\n```\n{document.command}\n```"
     path.with_suffix(".md").write_text(f"{head}\n\n{table}\n", "utf-8")

@@ -7,6 +7,7 @@ import json
 import platform
 import shlex
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 
 from apsam_train.ablate.arms import ARMS, PROTOCOLS, Arm
 from apsam_train.ablate.diagnosis import diagnose
-from apsam_train.ablate.report import report, verdict
+from apsam_train.ablate.report import as_table, draw, report, verdict
 from apsam_train.checkpoint import load_checkpoint
 from apsam_train.config import TrainConfig, read_config
 from apsam_train.data import formats, options
@@ -30,6 +31,7 @@ from apsam_train.files import write_whole
 from apsam_train.fit import FINAL, fit
 from apsam_train.pictures import write_picture
 from apsam_train.progress import Progress
+from apsam_train.results import add_json, give
 from apsam_train.sam_weights import file_sha256
 from apsam_train.segmenter import TorchSegmenter
 
@@ -51,10 +53,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", default="0,1,2", help="training seeds")
     parser.add_argument("--out", type=Path, required=True, help="folder for runs and report")
     parser.add_argument("--rows", type=int, default=6, help="images on a sheet")
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what is not done yet, then write OUT/ablation.{json,md} and sheets."""
+    """Do what is not done yet, then write OUT/ablation.{json,md,png} and sheets."""
     config = read_config(args.config, args.set)
     seeds = options.parse_seeds(args.seeds)
     log = ProblemLog(strict=args.strict)
@@ -62,16 +65,21 @@ def run(args: argparse.Namespace) -> int:
     test = formats.open_dataset(args.test, split=args.test_split, log=log)
     _check_same(args, config, source, test)
     results: dict[str, list[dict[str, Any]]] = {arm.name: [] for arm in ARMS}
-    for seed in seeds:
-        for arm in ARMS:
+    with Progress("ablate") as bar:
+        for number, (seed, arm) in enumerate(product(seeds, ARMS)):
+            bar.show(number / (len(seeds) * len(ARMS)), f"{arm.title}, seed {seed}")
             results[arm.name].append(_one(args, arm, seed, config, source, test, log))
-    page = report(results, facts=_facts(args, config, source, test, results))
+        bar.show(1, "all arms")
+    facts = _facts(args, config, source, test, results)
+    page = report(results, facts=facts)
     write_whole(args.out / "ablation.json", json.dumps(results, indent=2) + "\n")
     write_whole(args.out / "ablation.md", page)
+    draw(args.out / "ablation.png", results)
     _draw(args, seeds[0], test)
-    print(verdict(results))
     options.tell(log, "ablate")
-    print(f"report in {args.out / 'ablation.md'}")
+    document = {"facts": facts, "arms": results, "problems": log.to_json()}
+    written = f"report in {args.out / 'ablation.md'}"
+    give(document, as_table(results), verdict(results), written, as_json=args.json)
     return 0
 
 

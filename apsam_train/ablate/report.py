@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from apsam_train.ablate.arms import ARMS, PROTOCOLS, Arm
+from apsam_train.charts import Groups, draw_dots
 from apsam_train.evaluate.paper import MARGIN, TABLE_4, TABLE_5
+from apsam_train.tables import Table
 
 Results = Mapping[str, Sequence[Mapping[str, Any]]]
 """arm name -> one `evaluate` result per training seed."""
@@ -22,6 +25,7 @@ def report(results: Results, *, facts: Mapping[str, str]) -> str:
         "## Table 4: every arm by its own protocol",
         _table_4(results),
         verdict(results),
+        "![Every arm, by seed and by group](ablation.png)",
         "## Table 5: prompts, without the Energy-Aware Encoder",
         _table_5(results),
         "## Every arm by every protocol",
@@ -31,6 +35,8 @@ def report(results: Results, *, facts: Mapping[str, str]) -> str:
         "## Why",
         _adaptive_points(results),
         _energy_query(results),
+        "## Pictures",
+        "![Masks of every arm](figure_6.jpg)\n\n![Energy maps](figure_7.jpg)",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -46,6 +52,35 @@ def verdict(results: Results) -> str:
         f"APSAM against fine-tuned SAM: {gain:+.2f} mIoU on average ({each} by seed), which {held} "
         f"the paper's margin of {MARGIN:+.2f}."
     )
+
+
+def as_table(results: Results) -> Table:
+    """Every arm by its own protocol, for the terminal."""
+    rows = []
+    for arm in ARMS:
+        cells = [_cell(results, arm.name, arm.protocol, key) for key in ("miou", "dice")]
+        rows.append((arm.title, *(f"{one:.2f}" for cell in cells for one in cell)))
+    return Table(columns=("method", "mIoU %", "spread", "Dice %", "spread"), rows=rows)
+
+
+def draw(file: Path, results: Results) -> None:
+    """Write a PNG: mIoU of every arm by its own protocol, by seed, size and overlap."""
+    by_seed = {arm.title: _figures(results, arm.name, "miou") for arm in ARMS}
+    num_seeds = len(results[ARMS[0].name])
+    panels: dict[str, Groups] = {
+        "all objects": {
+            f"run {number + 1}": {title: values[number] for title, values in by_seed.items()}
+            for number in range(num_seeds)
+        }
+    }
+    first = _breakdown(results[ARMS[0].name][0], ARMS[0])
+    for kind in ("size", "overlap"):
+        panels[f"by {kind}, mean of runs"] = {
+            group: {arm.title: _group(results, arm, kind, group) for arm in ARMS}
+            for group in first[kind]
+        }
+    panels = {title: groups for title, groups in panels.items() if groups}
+    draw_dots(file, panels, unit="mIoU %", title="Every arm by its own protocol")
 
 
 def _table_4(results: Results) -> str:

@@ -8,7 +8,7 @@ import platform
 import shlex
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from apsam_train.annotate.accept import UNCHANGED_IOU, accept
@@ -20,11 +20,12 @@ from apsam_train.annotate.prompts import CHOICES
 from apsam_train.annotate.proposals import ProposeOptions
 from apsam_train.annotate.propose import propose
 from apsam_train.annotate.record import WORK_LIST
-from apsam_train.annotate.report import write_report
+from apsam_train.annotate.report import as_table, write_report
 from apsam_train.annotate.sheet import write_sheet
 from apsam_train.annotate.simulate import (
     RoundResult,
     SimulateOptions,
+    as_simulated_table,
     simulate,
     trainer,
     write_results,
@@ -36,6 +37,8 @@ from apsam_train.data.problems import ProblemLog
 from apsam_train.errors import ConfigError
 from apsam_train.evaluate.sources import open_segmenter
 from apsam_train.progress import Progress
+from apsam_train.results import add_json, give
+from apsam_train.tables import Table
 
 _EXAMPLES = """a round, from boxes to the next training set:
   apsam-train annotate propose model.safetensors --data DIR --out rounds/1
@@ -51,7 +54,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     verbs = parser.add_subparsers(dest="verb", required=True)
     for name, (purpose, declare, _) in _VERBS.items():
-        declare(verbs.add_parser(name, help=purpose, description=purpose))
+        verb = verbs.add_parser(name, help=purpose, description=purpose)
+        declare(verb)
+        add_json(verb)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -107,9 +112,13 @@ def _propose(args: argparse.Namespace) -> None:
     if args.worst:
         write_sheet(args.out, num_worst=args.worst)
     done = record.proposed
-    print(
+    says = (
         f"{done.num_objects} masks in {done.num_images} images, {done.num_flagged} flagged, box "
         f"IoU {done.mean_box_iou:.1%}; work through {args.out / WORK_LIST}, worst first"
+    )
+    flags = Table(columns=("flag", "masks"), rows=list(done.flags.items()))
+    give(
+        {"out": args.out, **asdict(done)}, *([flags] if done.flags else []), says, as_json=args.json
     )
 
 
@@ -126,24 +135,30 @@ def _declare_accept(parser: argparse.ArgumentParser) -> None:
 
 
 def _accept(args: argparse.Namespace) -> None:
-    review = accept(
-        args.round,
-        corrected=args.corrected,
-        reviewer=args.reviewer,
-        unchanged_iou=args.unchanged_iou,
-    )
-    print(
+    with Progress("accept") as bar:
+        bar.show(None, str(args.corrected))
+        review = accept(
+            args.round,
+            corrected=args.corrected,
+            reviewer=args.reviewer,
+            unchanged_iou=args.unchanged_iou,
+        )
+    says = (
         f"review {review.number} by {review.reviewer}: {review.num_images} images, "
         f"{review.num_unchanged} unchanged, {review.num_corrected} corrected "
         f"({review.num_renamed} renamed), {review.num_added} added, {review.num_deleted} deleted; "
         f"proposal mIoU {review.miou:.1%}"
     )
-    if review.agreement is not None:
-        other = review.agreement
-        print(
+    other = review.agreement
+    agrees = (
+        ""
+        if other is None
+        else (
             f"agreement with {other.with_reviewer}: mIoU {other.miou:.1%} over "
             f"{other.num_matched} objects, {other.num_unmatched} unmatched"
         )
+    )
+    give(asdict(review) | {"share_touched": review.share_touched}, says, agrees, as_json=args.json)
 
 
 def _declare_collect(parser: argparse.ArgumentParser) -> None:
@@ -162,12 +177,16 @@ def _collect(args: argparse.Namespace) -> None:
     extra = None
     if args.extra is not None:
         extra = formats.open_dataset(args.extra, format=args.format, log=log).in_table_7()
-    images = collect(
-        args.rounds, out=args.out, extra=extra, split=args.split, link=args.link, log=log
-    )
+    with Progress("collect") as bar:
+        bar.show(None, str(args.out))
+        images = collect(
+            args.rounds, out=args.out, extra=extra, split=args.split, link=args.link, log=log
+        )
     tell(log, "annotate collect")
     num_objects = sum(len(image.objects) for image in images)
-    print(f"{len(images)} images with {num_objects} objects in {args.out}")
+    document = {"out": args.out, "num_images": len(images), "num_objects": num_objects}
+    says = f"{len(images)} images with {num_objects} objects in {args.out}"
+    give(document | {"problems": log.to_json()}, says, as_json=args.json)
 
 
 def _declare_report(parser: argparse.ArgumentParser) -> None:
@@ -178,8 +197,14 @@ def _declare_report(parser: argparse.ArgumentParser) -> None:
 def _report(args: argparse.Namespace) -> None:
     if args.out.suffix != ".md":
         raise ConfigError(f"--out {args.out} must end in .md; the curve is written beside it")
-    text, picture = write_report(args.rounds, out=args.out)
-    print(f"wrote {text} and {picture}")
+    records = write_report(args.rounds, out=args.out)
+    text, picture = args.out, args.out.with_suffix(".png")
+    rounds = {
+        name: asdict(one.reviews[-1]) | {"share_touched": one.reviews[-1].share_touched}
+        for name, one in records.items()
+    }
+    document = {"report": text, "picture": picture, "rounds": rounds}
+    give(document, as_table(records), f"wrote {text} and {picture}", as_json=args.json)
 
 
 def _declare_simulate(parser: argparse.ArgumentParser) -> None:
@@ -226,23 +251,27 @@ def _simulate(args: argparse.Namespace) -> None:
         continued=args.continued,
         seed=args.seed,
     )
+    with Progress("simulate") as bar:
 
-    def tell_round(result: RoundResult) -> None:
-        print(f"round {result.number}: held-out mIoU {result.held_out_miou:.1%}", file=sys.stderr)
+        def tell_round(result: RoundResult) -> None:
+            says = f"round {result.number}: held-out mIoU {result.held_out_miou:.1%}"
+            bar.show((result.number + 1) / (args.rounds + 1), says)
+            print(says, file=sys.stderr)
 
-    results = simulate(
-        trainer(config, minutes=args.minutes, num_steps=args.steps),
-        pool=formats.open_dataset(args.data).in_table_7(),
-        held_out=formats.open_dataset(args.test).in_table_7(),
-        out=args.out,
-        options=options,
-        on_round=tell_round,
-    )
+        results = simulate(
+            trainer(config, minutes=args.minutes, num_steps=args.steps),
+            pool=formats.open_dataset(args.data).in_table_7(),
+            held_out=formats.open_dataset(args.test).in_table_7(),
+            out=args.out,
+            options=options,
+            on_round=tell_round,
+        )
     command = shlex.join(["apsam-train", *sys.argv[1:]])
     machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} CPU cores"
     report = args.out / "report.md"
     write_results(results, out=report, command=command, machine=machine, options=options)
-    print(f"wrote {report}")
+    document = {"report": report, "rounds": [asdict(one) for one in results]}
+    give(document, as_simulated_table(results), f"wrote {report}", as_json=args.json)
 
 
 _Verb = tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], None]]

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from apsam_train.annotate.accept import require_reviews
 from apsam_train.annotate.record import Review, Round
+from apsam_train.tables import Table
 
 _HEADINGS = (
     *("round", "model", "images", "objects", "touched", "added", "deleted", "renamed"),
@@ -16,8 +17,9 @@ _HEADINGS = (
 )
 
 
-def write_report(rounds: Sequence[Path], *, out: Path) -> tuple[Path, Path]:
-    """Write a Markdown table of reviewed rounds and, beside it, the curve as PNG; returns both.
+def write_report(rounds: Sequence[Path], *, out: Path) -> dict[str, Round]:
+    """Write a Markdown table of reviewed rounds and, beside it, the curve as PNG; returns the
+    rounds by folder.
 
     Raises DatasetError for a round that has not been reviewed.
     """
@@ -35,7 +37,12 @@ def write_report(rounds: Sequence[Path], *, out: Path) -> tuple[Path, Path]:
         f"![mIoU by round]({picture.name})\n"
     )
     out.write_text(text, encoding="utf-8")
-    return out, picture
+    return records
+
+
+def as_table(records: Mapping[str, Round]) -> Table:
+    """The same table for the terminal."""
+    return Table(columns=_HEADINGS, rows=[_row(name, record) for name, record in records.items()])
 
 
 def table(records: Mapping[str, Round]) -> str:

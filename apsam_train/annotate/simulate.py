@@ -40,6 +40,7 @@ from apsam_train.data.shapes import as_object
 from apsam_train.errors import ConfigError
 from apsam_train.evaluate.sources import open_segmenter
 from apsam_train.fit import fit
+from apsam_train.tables import Table
 
 Train = Callable[[SampleSource, Path, Path | None], Path]
 """train(source, out, start) -> checkpoint. start: the checkpoint to go on from, if any."""
@@ -169,23 +170,13 @@ def write_results(
     results: list[RoundResult], *, out: Path, command: str, machine: str, options: SimulateOptions
 ) -> None:
     """Write OUT.md with its table, OUT.png and, for machines, OUT.json."""
-    columns: dict[str, list[float | None]] = {
-        "held-out mIoU": [one.held_out_miou for one in results],
-        "control, start set alone": [one.control_miou for one in results],
-        "proposals": [one.proposed_miou for one in results],
-        "as handed in": [one.corrected_miou for one in results],
-    }
-    shown = columns | {"touched": [one.share_touched for one in results]}
-    headings = ("round", "images trained on", *shown)
-    rows = [headings, ("---",) * len(headings)]
-    for index, one in enumerate(results):
-        figures = (values[index] for values in shown.values())
-        texts = ("-" if value is None else f"{value:.1%}" for value in figures)
-        rows.append((str(one.number), str(one.num_images), *texts))
+    columns = _columns(results)
+    shown = as_simulated_table(results)
+    rows = [shown.columns, ("---",) * len(shown.columns), *shown.rows]
     picture = out.with_suffix(".png")
     curves = {name: [v for v in values if v is not None] for name, values in columns.items()}
     draw_curves(picture, {name: values for name, values in curves.items() if values}, first=0)
-    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    table = "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)
     out.write_text(
         f"# Simulated annotation rounds\n\n`{command}`\n\n{machine}\n\n{table}\n\n"
         f"![mIoU by round]({picture.name})\n",
@@ -193,6 +184,26 @@ def write_results(
     )
     document = {"options": asdict(options), "rounds": [asdict(one) for one in results]}
     out.with_suffix(".json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+
+def as_simulated_table(results: list[RoundResult]) -> Table:
+    """A line per round."""
+    shown = _columns(results) | {"touched": [one.share_touched for one in results]}
+    rows = []
+    for index, one in enumerate(results):
+        figures = (values[index] for values in shown.values())
+        texts = ("-" if value is None else f"{value:.1%}" for value in figures)
+        rows.append((one.number, one.num_images, *texts))
+    return Table(columns=("round", "images trained on", *shown), rows=rows)
+
+
+def _columns(results: list[RoundResult]) -> dict[str, list[float | None]]:
+    return {
+        "held-out mIoU": [one.held_out_miou for one in results],
+        "control, start set alone": [one.control_miou for one in results],
+        "proposals": [one.proposed_miou for one in results],
+        "as handed in": [one.corrected_miou for one in results],
+    }
 
 
 def _annotate(

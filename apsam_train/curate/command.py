@@ -11,12 +11,14 @@ from apsam_train.curate.images import LINKS
 from apsam_train.curate.merge import Merge
 from apsam_train.curate.pipeline import run_stages
 from apsam_train.curate.report import write_report
+from apsam_train.curate.report_text import as_document, as_summary, as_table
 from apsam_train.curate.sources import Source, open_sources
 from apsam_train.curate.taxonomy import read_category_map
 from apsam_train.curate.workspace import open_workspace, refuse_nested
 from apsam_train.data.options import tell
 from apsam_train.data.problems import ProblemLog
 from apsam_train.errors import ConfigError
+from apsam_train.results import add_json, give
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -56,6 +58,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--again", action="store_true", help="move a result of other options to DIR/previous"
     )
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -77,7 +80,9 @@ def run(args: argparse.Namespace) -> int:
     open_workspace(args.out, _settings(sources, stages, merge), again=args.again)
     files = run_stages(sources, stages, merge, out=args.out, workers=workers, log=log)
     tell(log, "curate")
-    print(write_report(args.out, files, log))
+    report = write_report(args.out, files, log)
+    lines = (as_table(report), as_summary(report, args.out))
+    give(as_document(report, args.out), *lines, as_json=args.json)
     return 0
 
 

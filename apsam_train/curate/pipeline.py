@@ -15,6 +15,7 @@ from apsam_train.curate.sources import Source
 from apsam_train.data.problems import ProblemLog
 from apsam_train.errors import DatasetError
 from apsam_train.files import sha256_of
+from apsam_train.progress import Progress
 
 
 def run_stages(
@@ -33,10 +34,15 @@ def run_stages(
     folder = out / "stages"
     names = ["measure", *stages, "merge"]
     files = [folder / f"{number:02d}_{name}.jsonl" for number, name in enumerate(names, start=1)]
-    measure_sources(sources, files[0], workers=workers, log=log)
-    for name, before, after in zip(names[1:-1], files, files[1:], strict=False):
-        _filter(name, stages[name], before, after)
-    _merge(merge, measured=files[0], before=files[-2], after=files[-1], out=out)
+    with Progress("curate") as bar:
+        bar.show(0, names[0])
+        measure_sources(sources, files[0], workers=workers, log=log)
+        for number, name in enumerate(names[1:-1], start=1):
+            bar.show(number / len(names), name)
+            _filter(name, stages[name], files[number - 1], files[number])
+        bar.show(1 - 1 / len(names), names[-1])
+        _merge(merge, measured=files[0], before=files[-2], after=files[-1], out=out)
+        bar.show(1, "all stages")
     return files
 
 

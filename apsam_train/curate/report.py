@@ -13,7 +13,7 @@ from apsam_train.curate.filters.split import SUBSETS
 from apsam_train.curate.histograms import draw_histograms
 from apsam_train.curate.index import header, records, stage_key
 from apsam_train.curate.record import Record
-from apsam_train.curate.report_text import as_markdown, as_summary
+from apsam_train.curate.report_text import as_markdown
 from apsam_train.curate.taxonomy import UNMAPPED, coco_categories
 from apsam_train.data.problems import ProblemLog
 from apsam_train.files import write_whole
@@ -21,14 +21,14 @@ from apsam_train.files import write_whole
 _FILES = ("report.json", "report.md", "histograms.png")
 
 
-def write_report(out: Path, indexes: Sequence[Path], log: ProblemLog) -> str:
-    """Write the report of finished stages, unless it is there; returns a line for people."""
+def write_report(out: Path, indexes: Sequence[Path], log: ProblemLog) -> dict[str, Any]:
+    """Write the report of finished stages, unless it is there; returns it as plain values."""
     keys = [header(index)["key"] for index in indexes]
     key = stage_key("report", source=keys[-1], options={"keys": keys, "problems": log.to_json()})
     if all((out / name).is_file() for name in _FILES):
-        report = json.loads((out / _FILES[0]).read_text(encoding="utf-8"))
+        report: dict[str, Any] = json.loads((out / _FILES[0]).read_text(encoding="utf-8"))
         if report["key"] == key:
-            return as_summary(report, out)
+            return report
     by_stage = {header(index)["stage"]: records(index) for index in indexes}
     notes = {header(index)["stage"]: header(index)["notes"] for index in indexes}
     report = {"key": key, **build_report(by_stage, notes), "problems": log.to_json()}
@@ -37,7 +37,7 @@ def write_report(out: Path, indexes: Sequence[Path], log: ProblemLog) -> str:
     draw_histograms(out / _FILES[2], measured, by_stage["merge"], noise_threshold=threshold)
     write_whole(out / _FILES[1], as_markdown(report))
     write_whole(out / _FILES[0], json.dumps(report, indent=1) + "\n")
-    return as_summary(report, out)
+    return report
 
 
 def build_report(

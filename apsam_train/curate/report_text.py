@@ -8,6 +8,7 @@ from typing import Any
 
 from apsam_train.curate.filters.split import SUBSETS
 from apsam_train.curate.taxonomy import UNMAPPED_ID
+from apsam_train.tables import Table
 
 _MOST_ROWS = 30
 
@@ -18,6 +19,24 @@ def as_summary(report: dict[str, Any], out: Path) -> str:
     totals = report["splits"]["totals"]
     parts = ", ".join(f"{subset} {totals[subset]['images']}" for subset in SUBSETS)
     return f"{first['in']} images in, {last['out']} out ({parts}); report: {out / 'report.md'}"
+
+
+def as_table(report: dict[str, Any]) -> Table:
+    """A line per stage, for the terminal."""
+    rows = [
+        (
+            *(stage["stage"], stage["in"], stage["in"] - stage["out"], stage["out"]),
+            ", ".join(f"{count} {reason}" for reason, count in stage["dropped"].items()),
+        )
+        for stage in report["stages"]
+    ]
+    return Table(columns=("stage", "in", "dropped", "out", "reasons"), rows=rows)
+
+
+def as_document(report: dict[str, Any], out: Path) -> dict[str, Any]:
+    """What --json prints: all but the lists of pairs, which may be as long as the data sets."""
+    duplicates = {k: v for k, v in report["duplicates"].items() if k not in ("pairs", "alike_kept")}
+    return {"out": out, **report, "duplicates": duplicates}
 
 
 def as_markdown(report: dict[str, Any]) -> str:

@@ -17,6 +17,8 @@ from apsam_train.errors import ConfigError
 from apsam_train.files import write_whole
 from apsam_train.pictures import Cell, contact_sheet, write_picture
 from apsam_train.progress import Progress
+from apsam_train.results import add_json, give
+from apsam_train.tables import Table
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--num", type=int, default=12, help="pictures on the contact sheet")
     parser.add_argument("--no-pictures", action="store_true", help="no contact sheet")
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -58,9 +61,6 @@ def run(args: argparse.Namespace) -> int:
         **inspection.to_json(dataset.categories_in_xseg),
         "problems": log.to_json(),
     }
-    print(text(report))
-    if log.num_problems:
-        print(f"problems\n{_indented(log.summary())}")
     args.out.mkdir(parents=True, exist_ok=True)
     written = [args.out / "inspect.json"]
     write_whole(written[0], json.dumps(report, indent=2, ensure_ascii=False) + "\n")
@@ -68,12 +68,14 @@ def run(args: argparse.Namespace) -> int:
         written.append(args.out / "contact_sheet.jpg")
         cells = [cell_of(looked_at[index]) for index in inspection.picks]
         write_picture(written[1], contact_sheet(cells))
-    print(f"written: {', '.join(map(str, written))}")
+    problems = f"problems\n{_indented(log.summary())}" if log.num_problems else ""
+    say = f"written: {', '.join(map(str, written))}"
+    give(report, text(report), *_categories(report), problems, say, as_json=args.json)
     return 0
 
 
 def text(report: dict[str, Any]) -> str:
-    """The report as lines for people, without its problems."""
+    """The report's headline as lines for people."""
     objects = report["objects_per_image"]
     lines = [f"{report['title']} (--format {report['format']}): {report['num_images']} images"]
     if report["every"] > 1:
@@ -87,14 +89,21 @@ def text(report: dict[str, Any]) -> str:
         f"size: {sizes[0]} pixels wide, {sizes[1]} high",
         f"objects per image: {objects['least']} to {objects['most']}, mean {objects['mean']:.2f}; "
         f"{objects['num_images_without']} images without any",
-        f"{'category':<28}{'outlines':>9}{'boxes':>9}{'images':>9}  in Table 7",
-    ]
-    lines += [
-        f"{c['name']:<28}{c['num_instances']:>9}{c['num_boxes']:>9}{c['num_images']:>9}  "
-        f"{c['xseg'] or 'outside the thirty'}"
-        for c in report["categories"]
     ]
     return "\n".join(lines)
+
+
+def _categories(report: dict[str, Any]) -> list[Table]:
+    if not report["num_read"]:
+        return []
+    rows = [
+        (
+            *(c["name"], c["num_instances"], c["num_boxes"], c["num_images"]),
+            c["xseg"] or "outside the thirty",
+        )
+        for c in report["categories"]
+    ]
+    return [Table(columns=("category", "outlines", "boxes", "images", "in Table 7"), rows=rows)]
 
 
 def cell_of(sample: Sample) -> Cell:

@@ -23,6 +23,7 @@ from apsam_train.evaluate.summary import figures
 from apsam_train.files import write_whole
 from apsam_train.pictures import write_picture
 from apsam_train.progress import Progress
+from apsam_train.results import add_json, give
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -45,10 +46,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pictures", type=Path, help="write a sheet in the form of figure 6")
     parser.add_argument("--energy-maps", type=Path, help="write a sheet in the form of figure 7")
     parser.add_argument("--rows", type=int, default=6, help="images on a sheet")
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Score, print tables, write metrics.json and sheets."""
+    """Score, print tables, write metrics.json with its picture beside it, and sheets."""
     askings = parse_askings(args.protocols, args.seeds)
     log = ProblemLog(strict=args.strict)
     sources = [
@@ -64,15 +66,15 @@ def run(args: argparse.Namespace) -> int:
                 rows.append({"target": target, "data": source.description} | row)
         report = {"seeds": args.seeds, "rows": rows, "problems": log.to_json()}
         write_whole(args.out, json.dumps(report, indent=2) + "\n")
+        tables.draw(args.out.with_suffix(".png"), rows)
         _draw(args, segmenters, sources[0], askings)
     finally:
         for segmenter in segmenters.values():
             segmenter.close()
-    print(tables.by_protocol(rows))
-    if len(rows) == 1:
-        print(tables.by_group(rows[0]))
     options.tell(log, "evaluate")
-    print(f"seeds {args.seeds}; all figures in {args.out}")
+    shown = [*tables.by_protocol(rows), *([tables.by_group(rows[0])] if len(rows) == 1 else [])]
+    written = f"seeds {args.seeds}; all figures in {args.out}, a picture beside it"
+    give(report, *shown, written, as_json=args.json)
     return 0
 
 

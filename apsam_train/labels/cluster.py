@@ -16,7 +16,9 @@ from apsam_train.errors import ConfigError
 from apsam_train.files import write_whole
 from apsam_train.labels.cluster_report import (
     Questions,
+    as_document,
     as_markdown,
+    as_table,
     kinds_line,
     write_suspects,
 )
@@ -28,6 +30,7 @@ from apsam_train.labels.objects import WAYS, ObjectRef, read_objects
 from apsam_train.labels.projection import draw_plane, plane, shown
 from apsam_train.labels.suspects import find_mixed_pairs, find_suspects
 from apsam_train.progress import Progress
+from apsam_train.results import add_json, give
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -60,6 +63,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--projection", choices=("pca", "tsne"), default="pca")
     parser.add_argument("--seed", type=int, default=0, help="of everything left to chance")
     parser.add_argument("--num", type=int, default=24, help="suspects on the contact sheet")
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -95,13 +99,16 @@ def run(args: argparse.Namespace) -> int:
     )
     facts = _facts(args, source.description, objects, questions.near, way, fits, log)
     write_whole(args.out / "clusters.md", as_markdown(questions, objects, facts=facts))
-    print(f"{len(questions.suspects)} suspect labels among {len(objects)} objects")
-    for one in questions.kinds:
-        print(kinds_line(one))
-    for pair in questions.pairs:
-        print(f"{' and '.join(pair.names)} cannot be told apart: mixing {pair.rate:.2f}")
     options.tell(log, "labels cluster")
-    print(f"report in {args.out / 'clusters.md'}")
+    document = {"facts": facts, "problems": log.to_json()} | as_document(questions, objects)
+    lines = [f"{len(questions.suspects)} suspect labels among {len(objects)} objects"]
+    lines += [kinds_line(one) for one in questions.kinds]
+    lines += [
+        f"{' and '.join(pair.names)} cannot be told apart: mixing {pair.rate:.2f}"
+        for pair in questions.pairs
+    ]
+    written = f"report in {args.out / 'clusters.md'}"
+    give(document, as_table(questions, objects), *lines, written, as_json=args.json)
     return 0
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,9 +16,11 @@ from apsam_train.labels.kinds import TwoKinds
 from apsam_train.labels.neighbours import Neighbourhood
 from apsam_train.labels.objects import ObjectRef
 from apsam_train.labels.suspects import MixedPair, Suspect
+from apsam_train.tables import Table
 
 _PLACE = ("rank", "image", "object", "split")
 _SCORES = ("category", "suggested", "score", "own_support", "suggested_support")
+_COLUMNS = ("category", "objects", "agreeing neighbours %", "suspects")
 _BOX = ("left", "top", "right", "bottom")
 
 
@@ -74,6 +77,35 @@ def as_markdown(
     return "\n\n".join(parts) + "\n"
 
 
+def as_table(questions: Questions, objects: Sequence[ObjectRef]) -> Table:
+    """A line per category, for the terminal."""
+    return Table(columns=_COLUMNS, rows=_rows(questions, objects))
+
+
+def as_document(questions: Questions, objects: Sequence[ObjectRef]) -> dict[str, Any]:
+    """All questions as plain values."""
+    return {
+        "num_objects": len(objects),
+        "suspects": [
+            {
+                "image": objects[one.position].image,
+                "object": objects[one.position].number,
+                "category": one.category,
+                "suggested": one.suggested,
+                "score": round(float(one.score), 3),
+            }
+            for one in questions.suspects
+        ],
+        "two_kinds": [
+            {"category": one.category, "num_objects": [len(part) for part in one.parts]}
+            for one in questions.kinds
+        ],
+        "mixed_pairs": [
+            {"categories": list(pair.names), "rate": float(pair.rate)} for pair in questions.pairs
+        ],
+    }
+
+
 def kinds_line(kinds: TwoKinds) -> str:
     """ "Scissors looks like two kinds (41 and 23 objects)"."""
     first, second = map(len, kinds.parts)
@@ -124,14 +156,20 @@ def _pairs(questions: Questions) -> str:
 
 
 def _categories(questions: Questions, objects: Sequence[ObjectRef]) -> str:
+    lines = [f"| {' | '.join(_COLUMNS)} |", "|---|---|---|---|"]
+    lines += [f"| {' | '.join(map(str, row))} |" for row in _rows(questions, objects)]
+    return "\n".join(lines)
+
+
+def _rows(questions: Questions, objects: Sequence[ObjectRef]) -> list[tuple[object, ...]]:
     own, near = questions.near.own_support(), questions.near
     inside = {one.category for one in objects if one.in_table_7}
     num_suspects = Counter(one.category for one in questions.suspects)
-    lines = ["| category | objects | agreeing neighbours % | suspects |", "|---|---|---|---|"]
+    rows: list[tuple[object, ...]] = []
     for number, name in enumerate(near.names):
         support = own[near.code == number]
         judged = support[~np.isnan(support)]
         share = f"{judged.mean() * 100:.1f}" if len(judged) else "-"
         note = "" if name in inside else " (outside Table 7)"
-        lines.append(f"| {name}{note} | {len(support)} | {share} | {num_suspects[name]} |")
-    return "\n".join(lines)
+        rows.append((f"{name}{note}", len(support), share, num_suspects[name]))
+    return rows

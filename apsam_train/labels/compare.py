@@ -9,6 +9,7 @@ import platform
 import shlex
 import sys
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,17 @@ from apsam_train.experiment import claim_folder
 from apsam_train.files import write_whole
 from apsam_train.fit import FINAL, fit
 from apsam_train.labels.arms import ARMS, Arm, measure
-from apsam_train.labels.compare_report import Results, as_json, as_markdown, verdict
+from apsam_train.labels.compare_report import (
+    as_json,
+    as_markdown,
+    as_table,
+    draw,
+    verdict,
+)
 from apsam_train.labels.head import HeadReader
 from apsam_train.models import APSAM
 from apsam_train.progress import Progress
+from apsam_train.results import add_json, give
 from apsam_train.sam_weights import file_sha256
 
 PROTOCOLS = ("random1", "box")
@@ -52,10 +60,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seeds", default="0,1,2", help="training seeds")
     parser.add_argument("--out", type=Path, required=True, help="folder for runs and report")
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what is not done yet, then write OUT/report.md and OUT/report.json."""
+    """Do what is not done yet, then write OUT/report.md, report.json and report.png."""
     config = read_config(args.config, args.set)
     if config.category_labels != "fine":
         raise ConfigError(
@@ -86,14 +95,20 @@ def run(args: argparse.Namespace) -> int:
         test=test,
         log=log,
     )
-    results: Results = {arm.name: [run_one(arm, seed) for seed in seeds] for arm in ARMS}
+    results: dict[str, list[dict[str, Any]]] = {arm.name: [] for arm in ARMS}
+    with Progress("labels compare") as bar:
+        for number, (arm, seed) in enumerate(product(ARMS, seeds)):
+            bar.show(number / (len(ARMS) * len(seeds)), f"{arm.title}, seed {seed}")
+            results[arm.name].append(run_one(arm, seed))
+        bar.show(1, "all heads")
     facts = _facts(args, config, source, test)
     report = as_json(results, seeds=seeds, facts=facts) | {"problems": log.to_json()}
     write_whole(args.out / "report.json", json.dumps(report, indent=2) + "\n")
     write_whole(args.out / "report.md", as_markdown(results, facts=facts))
-    print(verdict(results))
+    draw(args.out / "report.png", results)
     options.tell(log, "labels compare")
-    print(f"report in {args.out / 'report.md'}")
+    written = f"report in {args.out / 'report.md'}"
+    give(report, as_table(results), verdict(results), written, as_json=args.json)
     return 0
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from apsam_train.charts import draw_dots
 from apsam_train.labels.arms import ARMS
+from apsam_train.tables import Table
 
 Results = Mapping[str, Sequence[Mapping[str, Any]]]
 """arm name -> one `arms.head_figures` per training seed, the same seeds in both."""
@@ -24,6 +27,7 @@ def as_markdown(results: Results, *, facts: Mapping[str, str]) -> str:
         verdict(results),
         "## By superclass",
         _by_superclass(results),
+        "![Superclass accuracy of every head, by superclass](report.png)",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -39,6 +43,41 @@ def as_json(results: Results, *, seeds: Sequence[int], facts: Mapping[str, str])
             arm.name: _summary(results[arm.name]) | {"by_seed": list(results[arm.name])}
             for arm in ARMS
         },
+    }
+
+
+def as_table(results: Results) -> Table:
+    """Both arms, for the terminal."""
+    rows = [
+        (arm.title, *(_percent(of[key]) for key in ("superclass", "superclass_spread")))
+        for arm in ARMS
+        for of in [_summary(results[arm.name])]
+    ]
+    return Table(columns=("trained on", "superclass %", "spread"), rows=rows)
+
+
+def draw(file: Path, results: Results) -> None:
+    """Write a PNG: superclass accuracy of both arms, over all objects and by superclass."""
+    whole = {
+        f"run {number + 1}": {
+            arm.title: 100 * results[arm.name][number]["superclass"] for arm in ARMS
+        }
+        for number in range(len(results["fine"]))
+    }
+    panels = {"all objects, by run": whole, "by superclass, mean of runs": _of_superclass(results)}
+    draw_dots(file, panels, unit="superclass accuracy %", title="Heads by the labels they saw")
+
+
+def _of_superclass(results: Results) -> dict[str, dict[str, float]]:
+    return {
+        name: {
+            arm.title: 100
+            * float(
+                np.mean([run["by_superclass"][name]["superclass"] for run in results[arm.name]])
+            )
+            for arm in ARMS
+        }
+        for name in results["fine"][0]["by_superclass"]
     }
 
 
@@ -105,14 +144,12 @@ def _table(results: Results) -> str:
 
 def _by_superclass(results: Results) -> str:
     lines = ["| superclass | objects | fine % | coarse % | difference |", "|---|---|---|---|---|"]
+    means = _of_superclass(results)
     for name, first in results["fine"][0]["by_superclass"].items():
-        fine, coarse = (
-            float(np.mean([run["by_superclass"][name]["superclass"] for run in results[arm.name]]))
-            for arm in ARMS
-        )
+        fine, coarse = means[name].values()
         lines.append(
-            f"| {name} | {first['num_objects']} | {_percent(fine)} | {_percent(coarse)} | "
-            f"{(fine - coarse) * 100:+.2f} |"
+            f"| {name} | {first['num_objects']} | {fine:.2f} | {coarse:.2f} | "
+            f"{fine - coarse:+.2f} |"
         )
     return "\n".join(lines)
 

@@ -19,6 +19,8 @@ from apsam_train.labels.accuracy import confusions, figures, over_seeds, per_cla
 from apsam_train.labels.answers import Answers, collect
 from apsam_train.labels.confusion_picture import draw_confusion, superclass_blocks
 from apsam_train.progress import Progress
+from apsam_train.results import add_json, give
+from apsam_train.tables import Table
 
 PROTOCOLS = ("random1", "apg", "box")
 
@@ -35,6 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seeds", default="0", help="prompt seeds, e.g. 0,1,2")
     parser.add_argument("--out", type=Path, required=True, help="folder for labels.json, pictures")
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -69,9 +72,9 @@ def run(args: argparse.Namespace) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     write_whole(args.out / "labels.json", json.dumps(report, indent=2) + "\n")
     _draw(args.out, answers, f"{Path(args.target).name} on {source.description}, {args.protocol}")
-    print(as_text(report))
     options.tell(log, "labels score")
-    print(f"all figures in {args.out / 'labels.json'}, pictures beside it")
+    written = f"all figures in {args.out / 'labels.json'}, pictures beside it"
+    give(report, *as_tables(report), written, as_json=args.json)
     return 0
 
 
@@ -97,33 +100,37 @@ def as_report(answers: Answers) -> dict[str, Any]:
     }
 
 
-def as_text(report: Mapping[str, Any]) -> str:
+def as_tables(report: Mapping[str, Any]) -> tuple[Table, Table]:
     """The headline, then a line per category that occurs."""
     num_seeds = len(report["by_seed"])
-    lines = [f"{'accuracy %':<16}{'mean':>8}{'spread':>8}"]
     titles = {"top1": "category", "macro": "macro average", "superclass": "superclass"}
-    for name, title in (titles | {"none": "answered none"}).items():
-        spread = report.get(f"{name}_spread")
-        lines.append(f"{title:<16}{_percent(report[name])}{_percent(spread)}")
-    lines.append(
+    headline = [
+        (title, _percent(report[name]), _percent(report.get(f"{name}_spread")))
+        for name, title in (titles | {"none": "answered none"}).items()
+    ]
+    note = (
         f"{report['num_objects']} objects: {report['num_fine']} with a category, "
         f"{report['num_superclass_only']} with a superclass only; left out: "
         f"{report['num_outside']} outside Table 7, {report['num_boxes_left_out']} without outline"
     )
-    lines.append(f"{'category':<24}{'objects':>8}{'right %':>9}{'precision %':>13}  taken for")
-    for one in report["categories"]:
-        if not one["num_asked"]:
-            continue
-        taken = f"{one['taken_for']} {one['taken_for_share']:.0%}" if one["taken_for"] else ""
-        lines.append(
-            f"{one['name']:<24}{one['num_asked'] // num_seeds:>8}{_percent(one['accuracy'], 9)}"
-            f"{_percent(one['precision'], 13)}  {taken}".rstrip()
+    categories = [
+        (
+            *(one["name"], one["num_asked"] // num_seeds),
+            *(_percent(one["accuracy"]), _percent(one["precision"])),
+            f"{one['taken_for']} {one['taken_for_share']:.0%}" if one["taken_for"] else "",
         )
-    return "\n".join(lines)
+        for one in report["categories"]
+        if one["num_asked"]
+    ]
+    columns = ("category", "objects", "right %", "precision %", "taken for")
+    return (
+        Table(columns=("accuracy %", "mean", "spread"), rows=headline, notes=(note,)),
+        Table(columns=columns, rows=categories),
+    )
 
 
-def _percent(value: float | None, width: int = 8) -> str:
-    return f"{'-' if value is None else f'{value * 100:.2f}':>{width}}"
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value * 100:.2f}"
 
 
 def _draw(out: Path, answers: Answers, title: str) -> None:

@@ -162,7 +162,7 @@ def _image_encoder(preset: Preset) -> ImageEncoderViT:
             attentions=preset.depth,
             num_heads=preset.num_heads,
             embed_dim=preset.embed_dim,
-            num_classes=len(CLASSES),
+            num_said=len(CLASSES) + 4,
         )
         encoder.pos_embed, encoder.neck = None, nn.Identity()
     return encoder

@@ -24,8 +24,8 @@ class Pyramid(nn.Module):
     """float32 [B, 3, S, S] -> [B, S/16, S/16, embed_dim] (channels last, as SAM's PatchEmbed).
 
     widths: channels at strides 2, 4, 8 and 16; depths: blocks at strides 4, 8 and 16 on the way
-    down; attentions: blocks that attend among all tokens, after those of stride 16; num_classes:
-    that `names` tells the cells apart by, in training alone (`cell_loss`).
+    down; attentions: blocks that attend among all tokens, after those of stride 16; num_said:
+    numbers that `says` reads off each cell, in training alone (`cell_loss`).
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Pyramid(nn.Module):
         attentions: int,
         num_heads: int,
         embed_dim: int,
-        num_classes: int,
+        num_said: int,
     ) -> None:
         super().__init__()
         stem, *stages = widths
@@ -59,7 +59,7 @@ class Pyramid(nn.Module):
             nn.PixelUnshuffle(STACKED),
         )
         self.whole = nn.Sequential(ChannelNorm(tokens), nn.Conv2d(tokens, embed_dim, kernel_size=1))
-        self.names = nn.Sequential(ChannelNorm(cells), nn.Conv2d(cells, num_classes, kernel_size=1))
+        self.says = nn.Sequential(ChannelNorm(cells), nn.Conv2d(cells, num_said, kernel_size=1))
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.contiguous(memory_format=torch.channels_last)

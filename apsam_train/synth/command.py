@@ -3,7 +3,8 @@
 import argparse
 import multiprocessing
 import time
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,13 @@ import cv2
 from apsam_serve.contract.cpus import num_cpus
 from apsam_serve.contract.folders import new_folder
 from apsam_serve.contract.pseudo_colour import PALETTES
+from apsam_train.categories import CATEGORIES, SUPERCLASS, category_id
 from apsam_train.errors import ConfigError
 from apsam_train.progress import Progress
+from apsam_train.results import add_json, give
+from apsam_train.tables import Table
 
-from .generator import SCENES, SynthConfig, generate
+from .generator import SCENES, SHAPE, SynthConfig, generate
 from .writer import write_annotations, write_image
 
 _CHUNK = 8
@@ -57,6 +61,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--start-index", type=int, default=0, metavar="I", help="first image of the series"
     )
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -91,6 +96,10 @@ def run(args: argparse.Namespace) -> int:
         ]
         records = list(_shown(_make_all(jobs, workers), len(jobs)))
         write_annotations(folder, records, config, args.seed)
+    counts = {"num_images": len(records), **_counts(records)}
+    give(
+        {"out": args.out, "seed": args.seed, **counts}, _table(counts, args.out), as_json=args.json
+    )
     return 0
 
 
@@ -131,6 +140,38 @@ def _make(job: Job) -> dict[str, Any]:
         index=job.index,
         image=image,
         energy=job.energy,
+    )
+
+
+def _counts(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Objects, also by category, and pictures by palette."""
+    names = {category_id(name): name for name in CATEGORIES}
+    objects = Counter(
+        names.get(one["category_id"], SHAPE) for record in records for one in record["instances"]
+    )
+    order = sorted(objects, key=[*CATEGORIES, SHAPE].index)
+    return {
+        "num_objects": objects.total(),
+        "categories": {name: objects[name] for name in order},
+        "palettes": dict(sorted(Counter(record["palette"] for record in records).items())),
+    }
+
+
+def _table(counts: dict[str, Any], out: Path) -> Table:
+    """Objects by superclass; the thirty categories are for --json."""
+    objects: Counter[str] = Counter()
+    kinds: Counter[str] = Counter()
+    for name, number in counts["categories"].items():
+        objects[SUPERCLASS.get(name, name)] += number
+        kinds[SUPERCLASS.get(name, name)] += 1
+    palettes = ", ".join(f"{name} {number}" for name, number in counts["palettes"].items())
+    return Table(
+        columns=("superclass", "categories", "objects"),
+        rows=[
+            *((name, kinds[name], objects[name]) for name in objects),
+            ("all", kinds.total(), objects.total()),
+        ],
+        notes=(f"{counts['num_images']} images in {out}; palettes: {palettes}",),
     )
 
 

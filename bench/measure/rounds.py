@@ -4,8 +4,22 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any, TypeVar
+
+from apsam_train.progress import Progress
+
+T = TypeVar("T")
+
+
+def told(items: Collection[T], label: str) -> Iterator[T]:
+    """The items one by one, and how far that is on a terminal: drawn between them, never while one
+    is measured."""
+    with Progress(label, calm=True) as bar:
+        for number, item in enumerate(items):
+            bar.show(number / len(items), f"{number} of {len(items)}")
+            yield item
+        bar.show(1, f"{len(items)} of {len(items)}")
 
 
 def interleaved(
@@ -25,7 +39,7 @@ def interleaved(
     draw = random.Random(seed)
     found: dict[str, list[float]] = {name: [] for name in cases}
     order = list(cases)
-    for number in range(-warm_up, rounds):
+    for number in told(range(-warm_up, rounds), "rounds"):
         draw.shuffle(order)
         for name in order:
             time.sleep(pause_s)

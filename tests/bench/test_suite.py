@@ -26,6 +26,7 @@ def test_a_benchmark_that_fails_does_not_stop_the_others(
     table = kept.with_suffix(".md").read_text()
     assert "python -m bench.apg --rounds 1 --masks 2" in table
     assert "| figure | value |" in table
+    assert "<svg" in kept.with_suffix(".html").read_text()
     assert not list(tmp_path.glob("broken*"))
     told = capsys.readouterr()
     assert f"| {GOALS[0].what} |" in told.out

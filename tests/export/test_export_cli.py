@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,6 @@ from tests.export.gate.test_parity import SPEC, Altered, grown
         (["--verify", "b", "--out", "o"], "--out: with --checkpoint alone"),
         (["--inspect", "b", "--trt", "--sign", "k"], "--trt or --rtx, --sign: with --checkpoint"),
         (["--inspect", "b", "--record"], "--record goes with --verify alone"),
-        (["--checkpoint", "c", "--out", "o", "--json"], "--json goes with --inspect alone"),
         (["--checkpoint", "c", "--out", "o", "--precision", "int8"], "invalid choice: 'int8'"),
     ],
 )
@@ -62,7 +62,10 @@ def test_options_become_one_request(
         plan_cache=Path("p"),
         sign_with=Path("k.pem"),
     )
-    assert "trt-fp16    not run  no GPU" in capsys.readouterr().out
+    assert "trt-fp16 was not run: no GPU" in capsys.readouterr().out
+    assert main([*command.split(), "--json"]) == 0
+    given = {"bundle": "o", "builds": {"trt-fp16": {"not_run": "no GPU"}}}
+    assert json.loads(capsys.readouterr().out) == given
     assert main(["--checkpoint", "c", "--out", "o"]) == 0
     assert seen["request"] == Request()
 
@@ -101,9 +104,10 @@ def test_the_table_has_a_line_per_build_and_every_failure() -> None:
     reference = Reference.of_runner(FakeRunner(SPEC), num_images=2)
     right = compare(reference, Altered(), THRESHOLDS["fp32"])
     wrong = compare(reference, Altered(decoded=grown), THRESHOLDS["fp32"])
-    lines = table({"fp32": right, "fp16": wrong, "trt": "no GPU"}).splitlines()
+    lines = str(table({"fp32": right, "fp16": wrong, "trt": "no GPU"})).splitlines()
     figures = ["0.0e+00", "1.0000", "1.0000", "0.0%", "0.0%", "100.0%"]
     assert lines[1].split() == ["fp32", "passed", *figures]
-    assert lines[2].startswith("fp16        FAILED")
-    assert [line.strip() for line in lines[3:-1]] == wrong.failures()
-    assert lines[-1] == "trt         not run  no GPU"
+    assert lines[2].startswith("fp16   FAILED")
+    assert lines[3].startswith("trt    not run")
+    assert lines[4:-1] == [f"fp16: {failure}" for failure in wrong.failures()]
+    assert lines[-1] == "trt was not run: no GPU"

@@ -72,7 +72,7 @@ def test_a_table_names_builds_graphs_tensors_sizes_and_flops(
         "-> category_logits float32 [P, 4]",
         "compiled: version 10.13",
         "in 1e9; exported: FP32",
-        "4.00       3.00      25.0%",
+        "4.00      3.00  25.0%",
         "fold_positions  a matrix of tokens x tokens",
         "sm_89  kernels_sm_89.cubin  0.00 MB",
     ):
@@ -100,7 +100,8 @@ def test_a_changed_bundle_is_refused(rich: Path, capsys: pytest.CaptureFixture[s
 
 @pytest.mark.parametrize("mode", ["--inspect", "--verify"])
 def test_a_bundle_is_looked_at_without_the_libraries_of_training(rich: Path, mode: str) -> None:
-    hidden = "torch torchvision onnxscript segment_anything sklearn apsam_train"
+    hidden = "torch torchvision onnxscript segment_anything sklearn rich"
+    hidden += " apsam_train.models apsam_train.checkpoint apsam_train.data"
     code = (
         f"import sys; sys.modules.update(dict.fromkeys({hidden!r}.split()));"
         "from apsam_export.cli import main; sys.exit(main(sys.argv[1:]))"

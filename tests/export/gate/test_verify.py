@@ -144,7 +144,7 @@ def test_what_passes_is_recorded_and_may_be_served_from_then_on(
     before = open_bundle(tiny)
     assert main(["--verify", str(tiny), "--record"]) == 0
     shown = capsys.readouterr()
-    assert "other       passed" in shown.out
+    assert "other  passed" in shown.out
     assert "bundle.sig is no longer its signature; sign it again" in shown.err
     after = open_bundle(tiny)
     assert after.digest != before.digest
@@ -188,7 +188,7 @@ def test_nothing_is_recorded_on_the_word_of_an_fp32_build_that_fails(
     digest = open_bundle(tiny).digest
     assert main(["--verify", str(tiny), "--record"]) == 1
     shown = capsys.readouterr()
-    assert "fp32        FAILED" in shown.out
+    assert "fp32   FAILED" in shown.out
     assert "nothing is recorded: FP32, the measure of all builds" in shown.err
     assert open_bundle(tiny).digest == digest
 

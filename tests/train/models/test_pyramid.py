@@ -58,7 +58,7 @@ def test_every_part_of_the_pyramid_reaches_the_embedding() -> None:
     assert isinstance(pyramid, Pyramid)
     before = model.encode_image(image)
     for name, parameter in pyramid.named_parameters():
-        if name.startswith("names."):  # for training alone
+        if name.startswith("says."):  # for training alone
             continue
         kept = parameter.clone()
         # Not a constant: a norm would take it out again.

@@ -8,28 +8,28 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from selenium.webdriver.common.keys import Keys
 
 from apsam_serve.config import ServeConfig
 from apsam_serve.service.background import BackgroundServer
-from apsam_train.synth.generator import SynthConfig, SyntheticImage, generate
+from apsam_train.synth.generator import SynthConfig, generate
 from tests.serve.console.browser.driving import Console, Person, chromium
 from tests.serve.console.browsing import settings_for
 
 
-def clicks(image: SyntheticImage) -> Iterator[tuple[float, float]]:
-    """(x, y) of the pixel of each object that is farthest from its border."""
-    for instance in image.instances:
-        depth = cv2.distanceTransform(
-            np.pad(instance.mask, 1).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE
-        )
-        y, x = np.unravel_index(depth.argmax(), depth.shape)
-        yield float(x) - 0.5, float(y) - 0.5
+def innermost(mask: NDArray[np.bool_]) -> tuple[float, float]:
+    """(x, y) of the pixel of a mask bool [H, W] that is farthest from its border."""
+    depth = cv2.distanceTransform(
+        np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE
+    )
+    y, x = np.unravel_index(depth.argmax(), depth.shape)
+    return float(x) - 0.5, float(y) - 0.5
 
 
 def work(person: Person, places: Sequence[tuple[float, float]]) -> None:
@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 person.visit(console.address)
                 person.all("#files")[0].send_keys(str(file))
                 person.wait(lambda: "held" in person.text("#lease"))
-                work(person, [*clicks(bag)])
+                work(person, [innermost(one.mask) for one in bag.instances])
                 options.out.parent.mkdir(parents=True, exist_ok=True)
                 driver.save_screenshot(str(options.out))
             finally:
