@@ -64,7 +64,8 @@ def cell_loss(
 
 
 def name_loss(logits: Tensor, target: Tensor, label: Tensor) -> Tensor:
-    """Mean cross-entropy of the cells whose objects all have a category of their own.
+    """Mean cross-entropy of the covered cells, and as much again of the others, because there are
+    twenty times as many of them; cells of objects without a category of their own are not asked.
 
     logits [B, 31, L, L] of `CLASSES`. Where objects overlap a cell is all of them in equal parts;
     what none covers is no contraband.
@@ -77,8 +78,13 @@ def name_loss(logits: Tensor, target: Tensor, label: Tensor) -> Tensor:
     shares = shares / shares.sum(dim=1, keepdim=True)
     unsure = (target * ~named[:, :, None, None]).amax(dim=1)
     error = functional.cross_entropy(logits, shares, reduction="none")
-    known = unsure == 0
-    return (error * known).sum() / known.sum().clamp(min=1)
+    known, covered = unsure == 0, target.amax(dim=1) > 0.5
+    return _mean_where(error, known & covered) + _mean_where(error, known & ~covered)
+
+
+def _mean_where(values: Tensor, chosen: Tensor) -> Tensor:
+    """Mean of the chosen values, 0 where there are none."""
+    return (values * chosen).sum() / chosen.sum().clamp(min=1)
 
 
 def reach_loss(reaches: Tensor, target: Tensor, boxes: Tensor) -> Tensor:
@@ -99,5 +105,4 @@ def reach_loss(reaches: Tensor, target: Tensor, boxes: Tensor) -> Tensor:
     error = functional.smooth_l1_loss(reaches, wanted, beta=_REACH_BETA, reduction="none").sum(
         dim=1
     )
-    some = covered.any(dim=1)
-    return (error * some).sum() / some.sum().clamp(min=1)
+    return _mean_where(error, covered.any(dim=1))

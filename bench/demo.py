@@ -32,6 +32,7 @@ from apsam_train.data.formats import open_dataset
 from apsam_train.data.sample import Instance, Sample
 from apsam_train.evaluate.protocols import PROTOCOLS
 from bench.commands import run_shown
+from bench.demo_training import LIGHT
 from bench.measure.serving import ServedBundle
 
 MODEL = Path("models/demo/model.safetensors")
@@ -70,7 +71,8 @@ def main() -> int:
     out: Path = options.out
     start_afresh(out)
     bags, bundle, project = out / "bags", out / "bundle", out / "project"
-    run_shown("apsam-train", "synth", "--out", bags, "--num-images", NUM_BAGS, "--seed", SEED)
+    images = ("--num-images", NUM_BAGS, "--seed", SEED)
+    run_shown("apsam-train", "synth", "--out", bags, *images, *LIGHT)
     run_shown("apsam-export", "--checkpoint", options.checkpoint, "--out", bundle)
     with contextlib.closing(Project.open(project)) as opened:
         import_folder(opened, bags / "images", lambda _done, _total: None)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -28,19 +26,6 @@ def test_every_make_verb_of_the_readme_exists() -> None:
     verbs = set(re.findall(r"make ([a-z-]+)", README))
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert {"demo", "test"} <= verbs <= targets
-
-
-def test_every_option_the_readme_shows_is_an_option_of_its_command() -> None:
-    lines = re.findall(r"^(?:\.venv/bin/)?(apsam-\S+(?: .*)?)$", README, re.MULTILINE)
-    assert len(lines) >= 6
-    for line in lines:
-        words = line.split()
-        command = [str(Path(sys.executable).with_name(words[0]))]
-        if words[0] in ("apsam-train", "apsam-client"):
-            command.append(words[1])
-        shown = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True)
-        for option in (word for word in words if word.startswith("--")):
-            assert option in shown.stdout, line
 
 
 def test_every_path_of_the_readmes_file_tree_exists() -> None:
