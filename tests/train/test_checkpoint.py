@@ -130,7 +130,7 @@ def test_a_preset_this_release_lacks_is_refused(
     saved: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delitem(PRESETS, "tiny")
-    with pytest.raises(CheckpointError, match="of preset 'tiny'; this release has vit_b"):
+    with pytest.raises(CheckpointError, match="of preset 'tiny'; this release has demo, vit_b"):
         load_checkpoint(saved)
 
 

@@ -217,7 +217,7 @@ def test_a_loop_that_waits_for_data_says_for_what(
     letterbox = training.letterbox
 
     def slow(image: Any, *, side: int) -> Any:
-        time.sleep(0.02)
+        time.sleep(0.06)
         return letterbox(image, side=side)
 
     monkeypatch.setattr(training, "letterbox", slow)

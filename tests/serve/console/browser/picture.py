@@ -56,11 +56,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--width", type=int, default=1366, help="in pixels (%(default)s)")
     parser.add_argument("--height", type=int, default=768, help="in pixels (%(default)s)")
     options = parser.parse_args(argv)
-    bag = generate(seed=options.seed, index=0, config=SynthConfig(palettes=(options.palette,)))
+    config = SynthConfig(palettes=(options.palette,), num_instances=(2, 3), clutter=0.5)
+    bag = generate(seed=options.seed, index=0, config=config)
     driver = chromium(options.width, options.height)
-    config = ServeConfig(bundle=options.bundle, listen="127.0.0.1:0")
+    serving = ServeConfig(bundle=options.bundle, listen="127.0.0.1:0")
     try:
-        with tempfile.TemporaryDirectory() as name, BackgroundServer(config) as server:
+        with tempfile.TemporaryDirectory() as name, BackgroundServer(serving) as server:
             file = Path(name, "bag.png")
             cv2.imwrite(str(file), cv2.cvtColor(bag.rgb, cv2.COLOR_RGB2BGR))
             console = Console(settings_for(server.address, Path(name), port=0))
