@@ -1,4 +1,4 @@
-"""`make demo-train`: the bundled demo model from scratch, with the commands that made it.
+"""`make demo-train`: a demo model from scratch, by the recipe that came of making the bundled one.
 
 Synthetic data -> stages of training, from plain shapes on small pictures to bags on large ones ->
 weights in FP16 -> evaluation on new bags, in the palettes of training and in one it never saw ->
