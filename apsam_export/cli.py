@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from apsam_export.kernels import ARCHITECTURES
 from apsam_serve.contract.manifest import MANIFEST_NAME
 from apsam_serve.errors import ApsamError
-from apsam_train.progress import Progress
+from apsam_serve.progress import Progress
 from apsam_train.results import add_json, give
 from apsam_train.tables import Table
 

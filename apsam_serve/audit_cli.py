@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from apsam_serve.errors import AuditBrokenError
+from apsam_serve.progress import Progress
 from apsam_serve.service.audit_chain import GENESIS, Chain, verify
 
 
@@ -20,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         for path in options.files:
             expected = options.expect_hash if path == options.files[-1] else ""
-            chain = verify(path, expect_hash=expected)
+            chain = _verified(path, expected)
             if chains and chain.previous != chains[-1].last_hash:
                 raise AuditBrokenError(
                     f"{path} line 1: the file continues {chain.previous}, and the file before it "
@@ -39,6 +40,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         files = [{"file": str(path), **asdict(chain)} for path, chain in pairs]
         print(json.dumps({"sound": True, "files": files}))
     return 0
+
+
+def _verified(path: Path, expected: str) -> Chain:
+    with Progress(f"verify {path.name}") as bar:
+        return verify(path, expect_hash=expected, watch=lambda share: bar.show(share, ""))
 
 
 def _print(path: Path, chain: Chain) -> None:

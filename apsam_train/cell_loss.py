@@ -15,15 +15,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from apsam_serve.contract.preprocess import MASK_STRIDE
 from apsam_train.categories import CATEGORIES, CLASSES
 from apsam_train.errors import ConfigError
 from apsam_train.models import APSAM
 from apsam_train.models.pyramid import Pyramid
 
 _REACH_WEIGHT = 4.0
-"""Of the reaches beside the names; in parts of the picture they are small numbers."""
+"""Of the reaches beside the names; as counted here they are small numbers."""
+_REACH_UNIT = 128
+"""In pixels of the model, whatever the side of the picture: convolutions cannot know that."""
 _REACH_BETA = 0.02
-"""Errors below this part of the picture count by their square."""
+"""Errors below this count by their square."""
 
 
 @contextmanager
@@ -42,12 +45,12 @@ def collect_cells(model: APSAM) -> Iterator[list[Tensor]]:
 
 
 def cell_loss(
-    model: APSAM, cells: list[Tensor], *, target: Tensor, boxes: Tensor, label: Tensor, side: int
+    model: APSAM, cells: list[Tensor], *, target: Tensor, boxes: Tensor, label: Tensor
 ) -> Tensor:
     """Loss of what a pyramid's cells say, as `collect_cells` found them.
 
-    target [B, K, L, L], share of each cell that an object covers; boxes [B, K, 4] in model pixels
-    of pictures of that side; label int64 [B, K] of `categories.LABELS` or `UNKNOWN`.
+    target [B, K, L, L], share of each cell that an object covers; boxes [B, K, 4] in model pixels;
+    label int64 [B, K] of `categories.LABELS` or `UNKNOWN`.
     Raises ConfigError for a model without a pyramid.
     """
     pyramid = model.image_encoder.patch_embed
@@ -58,9 +61,7 @@ def cell_loss(
         )
     said = pyramid.says(cells[0]).float()
     names, reaches = said[:, : len(CLASSES)], said[:, len(CLASSES) :]
-    return name_loss(names, target, label) + _REACH_WEIGHT * reach_loss(
-        reaches, target, boxes / side
-    )
+    return name_loss(names, target, label) + _REACH_WEIGHT * reach_loss(reaches, target, boxes)
 
 
 def name_loss(logits: Tensor, target: Tensor, label: Tensor) -> Tensor:
@@ -90,17 +91,20 @@ def _mean_where(values: Tensor, chosen: Tensor) -> Tensor:
 def reach_loss(reaches: Tensor, target: Tensor, boxes: Tensor) -> Tensor:
     """Mean smooth L1 of how far the box of a covered cell's object reaches from the cell's middle.
 
-    reaches [B, 4, L, L] to the left, up, right and down, boxes [B, K, 4], all in parts of the
-    picture's side. Where objects overlap it is the smallest one's.
+    reaches [B, 4, L, L] to the left, up, right and down in units of 128 model pixels, boxes
+    [B, K, 4] in model pixels. Where objects overlap it is the smallest one's.
     """
     covered = target > 0.5
     area = target.sum(dim=(-2, -1))[:, :, None, None]
     owner = torch.where(covered, area, torch.inf).argmin(dim=1)
     rows, columns = target.shape[-2:]
-    y = (torch.arange(rows, device=boxes.device) + 0.5)[:, None].expand(rows, columns) / rows
-    x = (torch.arange(columns, device=boxes.device) + 0.5).expand(rows, columns) / columns
+    stride = MASK_STRIDE / _REACH_UNIT
+    y = (torch.arange(rows, device=boxes.device) + 0.5)[:, None].expand(rows, columns) * stride
+    x = (torch.arange(columns, device=boxes.device) + 0.5).expand(rows, columns) * stride
     index = owner.flatten(1).unsqueeze(2).expand(-1, -1, 4)
-    left, top, right, bottom = boxes.gather(1, index).view(-1, rows, columns, 4).unbind(dim=-1)
+    left, top, right, bottom = (
+        (boxes / _REACH_UNIT).gather(1, index).view(-1, rows, columns, 4).unbind(dim=-1)
+    )
     wanted = torch.stack([x - left, y - top, right - x, bottom - y], dim=1)
     error = functional.smooth_l1_loss(reaches, wanted, beta=_REACH_BETA, reduction="none").sum(
         dim=1

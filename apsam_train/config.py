@@ -29,12 +29,14 @@ class TrainConfig:
     more than superclasses (paper 9); negatives_per_image: clicks beside all objects, whose category
     is none; cell_weight > 0 has every cell of a `Pyramid` say what lies there and
     how far it reaches (`cell_loss`).
-    Rate: learning_rate after warmup_steps; schedule: "constant" (the paper), "cosine" down to zero,
-    or "trapezoid", constant until the last fifth of the run and then straight down to zero.
+    Steps: optimizer, "muon" for what starts from scratch (`optim.Muon`); learning_rate after
+    warmup_steps; schedule: "constant" (the paper), "cosine" down to zero, or "trapezoid", constant
+    until the last fifth of the run and then straight down to zero.
     Data: augment, how samples vary: "view" turns and crops them, "scanner" also shows them as other
-    makers' machines would (`data.augment`).
-    sides: of the pictures, one of them for all of a step; none: the preset's own side. A `Pyramid`
-    learns on small pictures what it needs for large ones, in a part of the time.
+    makers' machines would (`data.augment`); sides: of the pictures, one of them for all of a
+    step; none: the preset's own side. A `Pyramid` learns on small pictures what it needs for large
+    ones, in a part of the time. closeups: share of the small pictures that are not shrunk but cut
+    to the surroundings of one object, as large there as at the preset's side (Singh 2018, SNIPER).
     Machine: devices, 0 for all there are; precision "auto" is the best the device has; accumulate:
     passes that make one step; checkpointing: compute activations twice instead of keeping them;
     ema_decay > 0 keeps an average of the weights, which is what the run hands over.
@@ -55,6 +57,7 @@ class TrainConfig:
     cell_weight: float = 0.0
     box_share: float = 0.0
     refine_share: float = 0.0
+    optimizer: Literal["adamw", "muon"] = "adamw"
     learning_rate: float = 1e-5
     weight_decay: float = 0.01
     warmup_steps: int = 100
@@ -62,6 +65,7 @@ class TrainConfig:
     clip_norm: float = 1.0
     augment: Augment = "view"
     sides: tuple[int, ...] = ()
+    closeups: float = 0.0
     apg_start: float = 0.0
     devices: int = 1
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -161,7 +165,7 @@ def _check(config: TrainConfig, source: str) -> None:
     for key in ("devices", "negatives_per_image", "num_workers", "category_weight", "cell_weight"):
         if getattr(config, key) < 0:
             raise ConfigError(f"{source}: {key} = {getattr(config, key)} must not be negative")
-    for key in ("apg_start", "box_share", "refine_share", "ema_decay"):
+    for key in ("apg_start", "box_share", "refine_share", "closeups", "ema_decay"):
         if not 0 <= getattr(config, key) <= 1:
             raise ConfigError(f"{source}: {key} = {getattr(config, key)} must lie in 0 to 1")
     if any(not isinstance(side, int) or side <= 0 or side % 16 for side in config.sides):

@@ -36,7 +36,7 @@ from apsam_train.files import write_whole
 from apsam_train.loading import Batches
 from apsam_train.models import APSAM, build, with_category_head
 from apsam_train.models.build import preset
-from apsam_train.optim import adamw
+from apsam_train.optim import optimizer as make_optimizer
 from apsam_train.prompt_training import PromptTraining
 from apsam_train.results import add_json, give
 from apsam_train.sam_weights import load_sam
@@ -167,7 +167,7 @@ def fit(
     fabric.seed_everything(config.seed, verbose=False)
     model, base = _first_model(config, start=start, sam=sam)
     choose_trainable(model, config)
-    raw_optimizer = adamw(model, config)
+    raw_optimizer = make_optimizer(model, config)
     features = None
     if encoder_is_frozen(model) and config.augment == "none":
         features = FeatureCache(out / "features", model, data=source.description)

@@ -7,10 +7,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from apsam_serve.progress import Progress
 from apsam_train.checkpoint import load_checkpoint, save_checkpoint
 from apsam_train.delta import base_of
 from apsam_train.merge import SUFFIX, check_new, written
-from apsam_train.progress import Progress
 from apsam_train.results import add_json, give
 from apsam_train.sam_weights import file_sha256
 

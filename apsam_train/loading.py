@@ -95,6 +95,7 @@ def _loader(
             num_prompts=config.prompts_per_image,
             num_negatives=config.negatives_per_image,
             coarse_labels=config.category_labels == "coarse",
+            closeups=config.closeups,
             augment=config.augment,
             seed=config.seed,
         ),
@@ -117,4 +118,14 @@ def _side(config: TrainConfig) -> int | Sides:
             f"sides = {list(config.sides)}: the image encoder of preset {numbers.name!r} knows "
             f"pictures of side {numbers.side} alone; leave sides out, or take preset 'demo'"
         )
-    return Sides(choices=config.sides, batch_size=config.batch_size, seed=config.seed)
+    if max(config.sides) > numbers.side:
+        raise ConfigError(
+            f"sides = {list(config.sides)}: preset {numbers.name!r} is for pictures of side "
+            f"{numbers.side}; give that and smaller ones"
+        )
+    return Sides(
+        choices=config.sides,
+        largest=numbers.side,
+        batch_size=config.batch_size,
+        seed=config.seed,
+    )

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from apsam_serve.errors import OutputExistsError
+from apsam_serve.progress import Progress
 from apsam_train.checkpoint import load_checkpoint, save_checkpoint
 from apsam_train.delta import base_of
 from apsam_train.errors import CheckpointError, ConfigError
-from apsam_train.progress import Progress
 from apsam_train.results import add_json, give
 from apsam_train.sam_weights import file_sha256
 

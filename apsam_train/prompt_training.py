@@ -56,6 +56,7 @@ class PromptTraining(nn.Module):
             else:
                 embedding = self._features.embed(self.model, item)
         energy_query, _ = self.model.encode_energy(item.image)
+        place = self._place(embedding, item)
 
         def decode(prompts: Prompts, mask: Tensor | None = None) -> Decoded:
             return self.model.decode(
@@ -66,6 +67,7 @@ class PromptTraining(nn.Module):
                 point_labels=prompts.labels,
                 mask_input=mask,
                 has_mask_input=None if mask is None else torch.ones_like(mask[:, 0, 0, 0]),
+                place=place,
             )
 
         decoded = decode(*self._prompts(item, asked, decode))
@@ -88,13 +90,20 @@ class PromptTraining(nn.Module):
                 target=item.target,
                 boxes=item.boxes,
                 label=item.label[:, :num_objects],
-                side=item.image.shape[1],
             )
         if decoded.category_logits is None:
             return StepResult(loss=loss, iou=iou, category=None)
         category = category_loss(decoded.category_logits, item.label.flatten())
         loss = loss + self._config.category_weight * category
         return StepResult(loss=loss, iou=iou, category=category)
+
+    def _place(self, embedding: Tensor, item: TrainingItem) -> tuple[int, int]:
+        """Where on the preset's grid a step's smaller pictures are taken to lie: anywhere, so that
+        all of the positions are learned."""
+        rng = np.random.default_rng([int(item.draw[0]), 3])
+        grid = self.model.preset.spec.grid
+        row, column = (int(rng.integers(grid - extent + 1)) for extent in embedding.shape[-2:])
+        return row, column
 
     def _prompts(
         self, item: TrainingItem, asked: Asked, decode: Callable[[Prompts], Decoded]

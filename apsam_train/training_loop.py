@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
+from apsam_serve.progress import Progress
 from apsam_train.asking import asked_at
 from apsam_train.config import TrainConfig
 from apsam_train.ema import Ema
@@ -19,7 +20,6 @@ from apsam_train.loading import Batches
 from apsam_train.logbook import Logbook
 from apsam_train.models import APSAM
 from apsam_train.optim import learning_rate
-from apsam_train.progress import Progress
 from apsam_train.prompt_training import StepResult
 from apsam_train.validation import Validation
 

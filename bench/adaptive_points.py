@@ -21,13 +21,13 @@ from apsam_serve.contract.apg import ApgResult, adaptive_points
 from apsam_serve.contract.masks import mask_from_logits, mask_iou
 from apsam_serve.contract.preprocess import LetterBox, letterbox
 from apsam_serve.contract.prompts import DecoderBatch, decoder_points
+from apsam_serve.progress import Progress
 from apsam_train.checkpoint import load_checkpoint
 from apsam_train.data.dataset import usable_samples
 from apsam_train.data.formats import open_dataset
 from apsam_train.data.problems import ProblemLog
 from apsam_train.evaluate.protocols import PROTOCOLS
 from apsam_train.models import APSAM
-from apsam_train.progress import Progress
 
 Points = NDArray[np.float64]
 

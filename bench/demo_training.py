@@ -60,25 +60,37 @@ DATA = (
     Data(name="unseen", images=1060, seed=302, palettes=UNSEEN, more=LIGHT),
     Data(name="full", images=520, seed=301),
 )
-_SMALL = ("batch_size=8", "sides=[128,160,192]", "refine_share=0.1", "box_share=0.1")
+_ALL = ("batch_size=16", "refine_share=0.05", "box_share=0.1", "prompts_per_image=4")
 STAGES = (
     Stage(
         name="1_shapes",
         minutes=10,
         data="shapes",
-        changes=(*_SMALL, "prompts_per_image=8", "learning_rate=1e-3", "apg_start=1.0"),
+        changes=(*_ALL, "sides=[128,160]", "apg_start=1.0", 'schedule="constant"'),
     ),
     Stage(
-        name="2_small",
-        minutes=90,
+        name="2_near",
+        minutes=120,
         data="light",
-        changes=(*_SMALL, "learning_rate=7e-4", "apg_start=0.6"),
+        changes=(
+            *_ALL,
+            "sides=[128,128,160]",
+            "closeups=0.95",
+            "apg_start=0.5",
+            'schedule="constant"',
+        ),
     ),
     Stage(
-        name="3_large",
+        name="3_whole",
         minutes=60,
         data="light",
-        changes=("refine_share=0.1", "box_share=0.1", "apg_start=0.0", 'augment="scanner"'),
+        changes=(
+            *_ALL,
+            "sides=[128,160,256,384]",
+            "closeups=0.95",
+            "apg_start=0.0",
+            'augment="scanner"',
+        ),
     ),
 )
 

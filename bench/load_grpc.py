@@ -16,10 +16,10 @@ from apsam_serve.client.flows import segmentations
 from apsam_serve.client.requests import FASTEST, segment_request
 from apsam_serve.contract.masks import Mask
 from apsam_serve.errors import ApsamError
+from apsam_serve.progress import Progress
 from apsam_serve.service import convert
 from apsam_serve.v1 import segmentation_pb2 as pb
 from apsam_serve.v1 import segmentation_pb2_grpc as pb_grpc
-from apsam_train.progress import Progress
 from bench.measure.loops import Reply, Send, Shot, closed_loop, open_loop
 from bench.measure.workload import Workload
 

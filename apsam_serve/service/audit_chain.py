@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +24,8 @@ FORMAT = "apsam-audit/1"
 GENESIS = "0" * 64
 _TAIL_BYTES = 2**18  # dozens of the longest records
 _PERMISSIONS = 0o640
+_WATCHED = 1000
+"""Records between two words to whoever watches."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +54,12 @@ class _Link:
     hash: str
 
 
-def verify(path: Path, *, expect_hash: str = "") -> Chain:
+def verify(
+    path: Path, *, expect_hash: str = "", watch: Callable[[float], None] | None = None
+) -> Chain:
     """Check every line. expect_hash: noted earlier, so it must be the hash of a line; only that can
-    show that the end was cut off, or that everything was written anew.
+    show that the end was cut off, or that everything was written anew. watch: is told now and then
+    which share of the file is read.
 
     Raises AuditBrokenError naming the first line that is not as it was written.
     """
@@ -63,10 +68,13 @@ def verify(path: Path, *, expect_hash: str = "") -> Chain:
     seen = not expect_hash
     try:
         with path.open("rb") as file:
+            size = path.stat().st_size
             for link in _links(str(path), file, first=1):
                 first = first or link
                 last = link
                 seen = seen or link.hash == expect_hash
+                if watch is not None and link.seq % _WATCHED == 0:
+                    watch(file.tell() / size)
     except OSError as error:
         raise AuditBrokenError(f"{path} cannot be read ({error}); give an audit log") from error
     if first is None or last is None:

@@ -18,6 +18,7 @@ from apsam_serve.config import ServeConfig, check, resolve
 from apsam_serve.engine.engine import Engine
 from apsam_serve.engine.store import Store
 from apsam_serve.errors import NotServingError
+from apsam_serve.progress import Progress
 from apsam_serve.service import access, transport
 from apsam_serve.service.audit import AuditLog
 from apsam_serve.service.bundles import Bundles
@@ -308,7 +309,8 @@ async def _serve(server: Server, beside: Beside | None) -> None:
     stopping = asyncio.create_task(stop.wait())
     stack = AsyncExitStack()
     try:
-        await asyncio.wait({opening, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        with Progress("load the bundle"):
+            await asyncio.wait({opening, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if opening.done():
             opening.result()
             _log.info("%s", server.announcement)

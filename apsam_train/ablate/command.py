@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from apsam_serve.progress import Progress
 from apsam_train.ablate.arms import ARMS, PROTOCOLS, Arm
 from apsam_train.ablate.diagnosis import diagnose
 from apsam_train.ablate.report import as_table, draw, report, verdict
@@ -30,7 +31,6 @@ from apsam_train.experiment import claim_folder
 from apsam_train.files import write_whole
 from apsam_train.fit import FINAL, fit
 from apsam_train.pictures import write_picture
-from apsam_train.progress import Progress
 from apsam_train.results import add_json, give
 from apsam_train.sam_weights import file_sha256
 from apsam_train.segmenter import TorchSegmenter

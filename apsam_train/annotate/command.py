@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from apsam_serve.progress import Progress
 from apsam_train.annotate.accept import UNCHANGED_IOU, accept
 from apsam_train.annotate.collect import collect
 from apsam_train.annotate.corrector import Annotator
@@ -36,7 +37,6 @@ from apsam_train.data.options import add_options, add_reading_options, open_from
 from apsam_train.data.problems import ProblemLog
 from apsam_train.errors import ConfigError
 from apsam_train.evaluate.sources import open_segmenter
-from apsam_train.progress import Progress
 from apsam_train.results import add_json, give
 from apsam_train.tables import Table
 

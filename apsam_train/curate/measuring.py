@@ -14,12 +14,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from apsam_serve.progress import Progress
 from apsam_train.curate.index import header, lines, stage_key
 from apsam_train.curate.measure import VERSION, Job, measure, one_thread
 from apsam_train.curate.sources import Source
 from apsam_train.data.problems import ProblemLog, problem_of
 from apsam_train.errors import DatasetError
-from apsam_train.progress import Progress
 
 PIECE = 500
 """Images measured between two writes; a killed run measures at most two pieces again."""

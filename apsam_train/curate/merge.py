@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from apsam_serve.progress import Progress
 from apsam_train.curate.coco_file import coco_file
 from apsam_train.curate.filters.split import SUBSETS
 from apsam_train.curate.images import ImagePlacer
 from apsam_train.curate.index import lines
 from apsam_train.curate.record import Record
 from apsam_train.curate.taxonomy import UNMAPPED_ID, CategoryMap, category_of
-from apsam_train.progress import Progress
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from apsam_serve.progress import Progress
 from apsam_train.curate.filters import Stage
 from apsam_train.curate.index import header, records, stage_key, write_index
 from apsam_train.curate.measuring import measure_sources
@@ -15,7 +16,6 @@ from apsam_train.curate.sources import Source
 from apsam_train.data.problems import ProblemLog
 from apsam_train.errors import DatasetError
 from apsam_train.files import sha256_of
-from apsam_train.progress import Progress
 
 
 def run_stages(

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from apsam_serve.progress import Progress
 from apsam_train.data import formats
 from apsam_train.data.inspection import every_kth, inspect
 from apsam_train.data.options import add_reading_options, open_from
@@ -16,7 +17,6 @@ from apsam_train.data.sample import Sample
 from apsam_train.errors import ConfigError
 from apsam_train.files import write_whole
 from apsam_train.pictures import Cell, contact_sheet, write_picture
-from apsam_train.progress import Progress
 from apsam_train.results import add_json, give
 from apsam_train.tables import Table
 

@@ -50,9 +50,11 @@ class Share:
 
 @dataclass(frozen=True, kw_only=True)
 class Sides:
-    """Which side the pictures of a step have: one of `choices`, the same on every device."""
+    """Which side the pictures of a step have: one of `choices`, the same on every device. largest:
+    at which the model will be used."""
 
     choices: tuple[int, ...]
+    largest: int
     batch_size: int
     seed: int
 

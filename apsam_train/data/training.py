@@ -70,14 +70,18 @@ class TrainingSet(Dataset[Loaded]):
         seed: int,
         num_negatives: int = 0,
         coarse_labels: bool = False,
+        closeups: float = 0.0,
     ) -> None:
-        """coarse_labels: of every object only the superclass is told."""
+        """coarse_labels: of every object only the superclass is told; closeups: share of the views
+        of a smaller side than the largest that are cut to it, in place of shrunk."""
         self._source = source
         self._side = side
+        self._largest = side if isinstance(side, int) else side.largest
         self._num_prompts = num_prompts
         self._num_negatives = num_negatives
         self._coarse_labels = coarse_labels
         self._augment = augment
+        self._closeups = closeups
         self._seed = seed
 
     def __getitem__(self, draw: Draw) -> Loaded:
@@ -87,10 +91,12 @@ class TrainingSet(Dataset[Loaded]):
         started = time.perf_counter()
         index, sample, problems = self._with_objects(wanted)
         read = time.perf_counter()
-        sample = random_view(sample, self._augment, rng)
-        look = random_look(sample.image, self._augment, rng)
         number = epoch * len(self._source) + position
         side = self._side if isinstance(self._side, int) else self._side.of_draw(number)
+        near = side < self._largest and rng.random() < self._closeups
+        closeup = side / self._largest if near else None
+        sample = random_view(sample, self._augment, rng, closeup=closeup)
+        look = random_look(sample.image, self._augment, rng)
         image, frame = letterbox(np.ascontiguousarray(look), side=side)
         varied = time.perf_counter()
         chosen = _choose(len(sample.instances), self._num_prompts, rng)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from apsam_serve.contract.segmenter import Segmenter
+from apsam_serve.progress import Progress
 from apsam_train.data import formats, options
 from apsam_train.data.dataset import ImageDataset
 from apsam_train.data.problems import ProblemLog
@@ -22,7 +23,6 @@ from apsam_train.evaluate.sources import open_segmenter
 from apsam_train.evaluate.summary import figures
 from apsam_train.files import write_whole
 from apsam_train.pictures import write_picture
-from apsam_train.progress import Progress
 from apsam_train.results import add_json, give
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from apsam_serve.progress import Progress
 from apsam_train.data import options
 from apsam_train.data.problems import ProblemLog
 from apsam_train.errors import ConfigError
@@ -29,7 +30,6 @@ from apsam_train.labels.neighbours import Features, Neighbourhood, neighbourhood
 from apsam_train.labels.objects import WAYS, ObjectRef, read_objects
 from apsam_train.labels.projection import draw_plane, plane, shown
 from apsam_train.labels.suspects import find_mixed_pairs, find_suspects
-from apsam_train.progress import Progress
 from apsam_train.results import add_json, give
 
 

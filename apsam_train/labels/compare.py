@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from apsam_serve.progress import Progress
 from apsam_train.checkpoint import Card, load_checkpoint, save_checkpoint
 from apsam_train.config import TrainConfig, read_config
 from apsam_train.data import formats, options
@@ -34,7 +35,6 @@ from apsam_train.labels.compare_report import (
 )
 from apsam_train.labels.head import HeadReader
 from apsam_train.models import APSAM
-from apsam_train.progress import Progress
 from apsam_train.results import add_json, give
 from apsam_train.sam_weights import file_sha256
 

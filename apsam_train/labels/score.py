@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from apsam_serve.progress import Progress
 from apsam_train.categories import CATEGORIES, CLASSES, SUPERCLASSES
 from apsam_train.data import options
 from apsam_train.data.problems import ProblemLog
@@ -18,7 +19,6 @@ from apsam_train.files import write_whole
 from apsam_train.labels.accuracy import confusions, figures, over_seeds, per_class
 from apsam_train.labels.answers import Answers, collect
 from apsam_train.labels.confusion_picture import draw_confusion, superclass_blocks
-from apsam_train.progress import Progress
 from apsam_train.results import add_json, give
 from apsam_train.tables import Table
 

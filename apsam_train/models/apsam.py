@@ -104,24 +104,29 @@ class APSAM(nn.Module):
         mask_input: Tensor | None = None,
         has_mask_input: Tensor | None = None,
         draw: Draw = draw_masks,
+        place: tuple[int, int] = (0, 0),
     ) -> Decoded:
         """P prompts over B images.
 
         embedding [B, C, G, G], energy_query [B, C]; image_index int64 [P] says which image each
         prompt belongs to; point_coords [P, N, 2] in model pixels (x, y), point_labels [P, N] of
         `PointLabel`; mask_input [P, 1, L, L] logits, used where has_mask_input [P] is 1; give both
-        or neither. draw: of masks from what the decoder's transformer leaves. G may be another than
-        the preset's where the image encoder serves every side.
+        or neither. draw: of masks from what the decoder's transformer leaves. G may be less than
+        the preset's where the image encoder serves every side; place: row and column of the
+        preset's grid at which such a part of a picture lies.
         """
+        top, left = place
         rows, columns = embedding.shape[-2:]
-        position = self.prompt_encoder.pe_layer((rows, columns)).unsqueeze(0)
-        stride = self.preset.spec.token_stride
-        size = (rows * stride, columns * stride)
+        position = self.prompt_encoder.get_dense_pe()
+        if (rows, columns) != position.shape[-2:]:
+            position = position[..., top : top + rows, left : left + columns]
+            stride = self.preset.spec.token_stride
+            point_coords = point_coords + point_coords.new_tensor([left * stride, top * stride])
         logits, iou, tokens = decode_masks(
             self.mask_decoder,
             embedding=embedding.index_select(0, image_index),
             position=position,
-            sparse=embed_points(self.prompt_encoder, point_coords, point_labels, size=size),
+            sparse=embed_points(self.prompt_encoder, point_coords, point_labels),
             dense=embed_mask(self.prompt_encoder, mask_input, has_mask_input),
             energy_query=energy_query.index_select(0, image_index),
             token_init=self.preset.token_init,

@@ -44,7 +44,7 @@ PRESETS = {
         ),
         Preset(
             name="demo",
-            side=256,
+            side=384,
             width=192,
             depth=2,
             num_heads=6,

@@ -22,12 +22,9 @@ Draw = Callable[[MaskDecoder, Tensor, Tensor], Tensor]
 """`draw_masks`, or what computes the same in another order."""
 
 
-def embed_points(
-    encoder: PromptEncoder, coords: Tensor, labels: Tensor, *, size: tuple[int, int] | None = None
-) -> Tensor:
-    """coords [P, N, 2] in model pixels, labels [P, N] of `PointLabel` -> [P, N, C]; size: height
-    and width of the picture in model pixels, by default the encoder's own."""
-    height, width = encoder.input_image_size if size is None else size
+def embed_points(encoder: PromptEncoder, coords: Tensor, labels: Tensor) -> Tensor:
+    """coords [P, N, 2] in model pixels, labels [P, N] of `PointLabel` -> [P, N, C]."""
+    height, width = encoder.input_image_size
     scaled = (coords + 0.5) / torch.tensor([width, height], device=coords.device)
     embedding: Tensor = encoder.pe_layer._pe_encoding(scaled)
     kinds = torch.tensor([PointLabel.PADDING, *range(len(encoder.point_embeddings))])

@@ -15,9 +15,9 @@ import cv2
 from apsam_serve.contract.cpus import num_cpus
 from apsam_serve.contract.folders import new_folder
 from apsam_serve.contract.pseudo_colour import PALETTES
+from apsam_serve.progress import Progress
 from apsam_train.categories import CATEGORIES, SUPERCLASS, category_id
 from apsam_train.errors import ConfigError
-from apsam_train.progress import Progress
 from apsam_train.results import add_json, give
 from apsam_train.tables import Table
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, TypeVar
 
-from apsam_train.progress import Progress
+from apsam_serve.progress import Progress
 
 T = TypeVar("T")
 

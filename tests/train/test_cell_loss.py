@@ -66,12 +66,12 @@ def test_a_cell_is_asked_how_far_the_smallest_object_over_it_reaches() -> None:
     target = torch.zeros(1, 2, 2, 2)
     target[0, 0] = 1
     target[0, 1, 1, 1] = 1
-    boxes = torch.tensor([[[0.0, 0.0, 1.0, 1.0], [0.5, 0.5, 1.0, 1.0]]])
+    boxes = torch.tensor([[[0.0, 0.0, 8.0, 8.0], [4.0, 4.0, 8.0, 8.0]]])
     right = torch.empty(1, 4, 2, 2)
     for row, column in ((0, 0), (0, 1), (1, 0)):
-        x, y = (column + 0.5) / 2, (row + 0.5) / 2
-        right[0, :, row, column] = torch.tensor([x, y, 1 - x, 1 - y])
-    right[0, :, 1, 1] = 0.25
+        x, y = 4 * column + 2, 4 * row + 2
+        right[0, :, row, column] = torch.tensor([x, y, 8 - x, 8 - y]) / 128
+    right[0, :, 1, 1] = 2 / 128
     assert reach_loss(right, target, boxes) == 0
     wrong = right.clone()
     wrong[0, 2, 1, 1] += 0.1
@@ -105,6 +105,7 @@ def test_a_pyramid_learns_what_its_cells_are_on_pictures_of_several_sides(
         log_every=1,
         warmup_steps=1,
         sides=(32, 48),
+        closeups=0.5,
         refine_share=0.4,
     )
     source = open_dataset(blocks_dataset)

@@ -10,7 +10,7 @@ import sys
 from apsam_train.tables import Table
 
 WORK = """
-from apsam_train.progress import Progress
+from apsam_serve.progress import Progress
 from apsam_train.tables import Table, show
 with Progress("outer") as outer:
     outer.show(0.5, "half [of] it")

@@ -42,11 +42,18 @@ _STEPS = (
 colours: that is how thin metal gets its black outline and dark metal its speckles."""
 
 
-def random_view(sample: Sample, augment: Augment, rng: np.random.Generator) -> Sample:
-    """The sample seen from elsewhere; masks follow. Colours stay."""
+def random_view(
+    sample: Sample,
+    augment: Augment,
+    rng: np.random.Generator,
+    *,
+    closeup: float | None = None,
+) -> Sample:
+    """The sample seen from elsewhere; masks follow. Colours stay. closeup: only the surroundings
+    of one object, about this part of the picture's longer side."""
     if augment == "none":
         return sample
-    return random_place(sample, rng, from_afar=augment == "scanner")
+    return random_place(sample, rng, from_afar=augment == "scanner", closeup=closeup)
 
 
 def random_look(

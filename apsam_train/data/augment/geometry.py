@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from apsam_train.data.sample import Instance, Sample
 
+_NEARNESS = (0.75, 1.5)
+"""A close-up's side varies by this."""
 _LEAST_PIXELS = 16
 _LEAST_SHARE = 0.3
 """What of an object must stay in the picture for it to be clicked on."""
@@ -16,18 +18,21 @@ Plane = NDArray[np.uint8]
 """The picture [H, W, 3], or one mask [H, W] of zeros and ones."""
 
 
-def random_place(sample: Sample, rng: np.random.Generator, *, from_afar: bool) -> Sample:
+def random_place(
+    sample: Sample, rng: np.random.Generator, *, from_afar: bool, closeup: float | None = None
+) -> Sample:
     """Flip, turn by quarters, crop; from_afar: or shrink onto a larger belt, as bags on a wide
-    scanner are. A belt has no preferred direction. Without any object left: the sample itself."""
+    scanner are; closeup: or cut to a square around one object, of about this part of the longer
+    side. A belt has no preferred direction. Without any object left: the sample itself."""
     masks = [np.ascontiguousarray(one.mask).view(np.uint8) for one in sample.instances]
     planes = _turned([np.ascontiguousarray(sample.image), *masks], rng)
-    if from_afar and rng.random() < 0.4:
+    if closeup is not None:
+        moved, least = _cut(planes, _close_window(planes, closeup, rng))
+    elif from_afar and rng.random() < 0.4:
         moved = _shrunk(planes, rng)
         least = [_LEAST_PIXELS] * len(masks)
     else:
-        window = _random_window(planes[0].shape[:2], rng)
-        moved = [np.ascontiguousarray(plane[window]) for plane in planes]
-        least = [max(_LEAST_PIXELS, int(_LEAST_SHARE * cv2.countNonZero(m))) for m in planes[1:]]
+        moved, least = _cut(planes, _random_window(planes[0].shape[:2], rng))
     instances = tuple(
         Instance(category=old.category, mask=mask.view(np.bool_), overlap=old.overlap)
         for old, mask, pixels in zip(sample.instances, moved[1:], least, strict=True)
@@ -58,6 +63,28 @@ def _random_window(shape: tuple[int, ...], rng: np.random.Generator) -> tuple[sl
         start = int(rng.integers(length - kept + 1))
         spans.append(slice(start, start + kept))
     return spans[0], spans[1]
+
+
+def _close_window(
+    planes: list[Plane], part: float, rng: np.random.Generator
+) -> tuple[slice, slice]:
+    """A square with all of one object in it, whatever its side must be for that."""
+    longer = max(planes[0].shape[:2])
+    left, top, width, height = cv2.boundingRect(planes[1 + int(rng.integers(len(planes) - 1))])
+    side = max(rng.uniform(*_NEARNESS) * part * longer, 1.1 * max(width, height))
+    spans = []
+    for start, extent, length in zip((top, left), (height, width), planes[0].shape, strict=False):
+        kept = min(int(side), length)
+        first, last = max(0, start + extent - kept), min(start, length - kept)
+        begin = int(rng.integers(first, last + 1))
+        spans.append(slice(begin, begin + kept))
+    return spans[0], spans[1]
+
+
+def _cut(planes: list[Plane], window: tuple[slice, slice]) -> tuple[list[Plane], list[int]]:
+    """The window of all planes, and how many pixels of each mask must be in it."""
+    cut = [np.ascontiguousarray(plane[window]) for plane in planes]
+    return cut, [max(_LEAST_PIXELS, int(_LEAST_SHARE * cv2.countNonZero(m))) for m in planes[1:]]
 
 
 def _shrunk(planes: list[Plane], rng: np.random.Generator) -> list[Plane]:

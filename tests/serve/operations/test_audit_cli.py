@@ -61,6 +61,25 @@ def test_a_sound_log_is_described(
     assert answer["files"][0]["num_records"] == 5
 
 
+def test_whoever_watches_a_long_log_hears_how_far_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "long.jsonl"
+    log = AuditLog(path)
+    log.open()
+    record = CallRecord(
+        **{"method": "Segment", "owner": "a", "peer": "unix:"},
+        **{"code": "OK", "reason": "", "seconds": 0.1},
+    )
+    for _ in range(2500):
+        log.finished(record)
+    log.close()
+    shares: list[float] = []
+    verify(path, watch=shares.append)
+    assert shares == sorted(shares)
+    assert len(shares) == 3
+    assert 0 < shares[0] < 0.1
+    assert 0.7 < shares[-1] <= 1
+
+
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_change_of_any_byte_is_found_on_its_line(

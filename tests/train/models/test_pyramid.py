@@ -9,6 +9,12 @@ import torch
 from torch.nn import functional
 
 from apsam_train.models import APSAM, PRESETS, Preset, build, with_category_head
+from apsam_train.models.prompt_decoder import (
+    decode_masks,
+    draw_masks,
+    embed_mask,
+    embed_points,
+)
 from apsam_train.models.pyramid import STACKED, Pyramid
 from apsam_train.models.scratch_init import unfold_what_was_stacked
 
@@ -90,3 +96,38 @@ def test_nothing_beside_the_pyramid_encodes_images() -> None:
     assert not list(model.adapters)
     names = [name for name, _ in model.image_encoder.named_parameters()]
     assert all(name.startswith("patch_embed.") for name in names)
+
+
+@torch.no_grad()
+def test_part_of_a_picture_is_decoded_as_at_its_place_in_the_whole() -> None:
+    """With tokens that are all alike, only places tell: mask and prompt move together."""
+    model = built(SMALL_PYRAMID)
+    embedding = torch.full((1, 32, 2, 2), 0.5)
+
+    def logits(place: tuple[int, int], click: tuple[float, float]) -> torch.Tensor:
+        return model.decode(
+            embedding=embedding,
+            energy_query=torch.zeros(1, 32),
+            image_index=torch.zeros(1, dtype=torch.int64),
+            point_coords=torch.tensor([[click]]),
+            point_labels=torch.ones(1, 1),
+            place=place,
+        ).logits
+
+    position = model.prompt_encoder.get_dense_pe()
+    moved = logits((1, 2), (4.0, 20.0))
+    assert not torch.allclose(moved, logits((0, 0), (4.0, 20.0)), atol=1e-6)
+    tokens = embed_points(
+        model.prompt_encoder, torch.tensor([[[4.0 + 2 * 16, 20.0 + 16]]]), torch.ones(1, 1)
+    )
+    wanted, _, _ = decode_masks(
+        model.mask_decoder,
+        embedding=embedding,
+        position=position[..., 1:3, 2:4],
+        sparse=tokens,
+        dense=embed_mask(model.prompt_encoder, None, None),
+        energy_query=torch.zeros(1, 32),
+        token_init="add",
+        draw=draw_masks,
+    )
+    torch.testing.assert_close(moved, wanted)

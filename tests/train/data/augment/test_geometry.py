@@ -65,3 +65,31 @@ def test_objects_that_are_cut_off_are_left_out_and_the_last_one_never() -> None:
     for seed in range(60):
         moved = random_place(lone, np.random.default_rng(seed), from_afar=False)
         assert len(moved.instances) == 1
+
+
+def test_a_close_up_is_a_square_around_all_of_one_object() -> None:
+    image = np.full((300, 400, 3), 250, np.uint8)
+    masks = np.zeros((2, 300, 400), bool)
+    masks[0, 20:50, 10:70] = True
+    masks[1, 200:220, 150:390] = True
+    sizes = sorted(np.count_nonzero(mask) for mask in masks)
+    objects = tuple(Instance(category="Gun", mask=mask) for mask in masks)
+    sides, whole = set(), set()
+    for seed in range(80):
+        moved = random_place(
+            Sample(name="a", image=image, instances=objects),
+            np.random.default_rng(seed),
+            from_afar=False,
+            closeup=1 / 3,
+        )
+        height, width = moved.image.shape[:2]
+        assert height == width
+        assert all(one.mask.shape == (height, width) for one in moved.instances)
+        found = {np.count_nonzero(one.mask) for one in moved.instances}
+        assert found & set(sizes)
+        whole |= found & set(sizes)
+        sides.add(height)
+    assert whole == set(sizes)
+    # A quarter to a half of 400, or what the long object needs.
+    assert min(sides) < 120
+    assert max(sides) == int(1.1 * 240)
