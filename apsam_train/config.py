@@ -33,10 +33,11 @@ class TrainConfig:
     warmup_steps; schedule: "constant" (the paper), "cosine" down to zero, or "trapezoid", constant
     until the last fifth of the run and then straight down to zero.
     Data: augment, how samples vary: "view" turns and crops them, "scanner" also shows them as other
-    makers' machines would (`data.augment`); sides: of the pictures, one of them for all of a
-    step; none: the preset's own side. A `Pyramid` learns on small pictures what it needs for large
-    ones, in a part of the time. closeups: share of the small pictures that are not shrunk but cut
-    to the surroundings of one object, as large there as at the preset's side (Singh 2018, SNIPER).
+    makers' machines would (`data.augment`), scanner_share of them so and the others as "view"
+    does; sides: of the pictures, one of them for all of a step; none: the preset's own side. A
+    `Pyramid` learns on small pictures what it needs for large ones, in a part of the time.
+    closeups: share of the small pictures that are not shrunk but cut to the surroundings of one
+    object, as large there as at the preset's side (Singh 2018, SNIPER).
     Machine: devices, 0 for all there are; precision "auto" is the best the device has; accumulate:
     passes that make one step; checkpointing: compute activations twice instead of keeping them;
     ema_decay > 0 keeps an average of the weights, which is what the run hands over.
@@ -64,6 +65,7 @@ class TrainConfig:
     schedule: Literal["constant", "cosine", "trapezoid"] = "constant"
     clip_norm: float = 1.0
     augment: Augment = "view"
+    scanner_share: float = 1.0
     sides: tuple[int, ...] = ()
     closeups: float = 0.0
     apg_start: float = 0.0
@@ -165,7 +167,7 @@ def _check(config: TrainConfig, source: str) -> None:
     for key in ("devices", "negatives_per_image", "num_workers", "category_weight", "cell_weight"):
         if getattr(config, key) < 0:
             raise ConfigError(f"{source}: {key} = {getattr(config, key)} must not be negative")
-    for key in ("apg_start", "box_share", "refine_share", "closeups", "ema_decay"):
+    for key in ("apg_start", "box_share", "refine_share", "closeups", "scanner_share", "ema_decay"):
         if not 0 <= getattr(config, key) <= 1:
             raise ConfigError(f"{source}: {key} = {getattr(config, key)} must lie in 0 to 1")
     if any(not isinstance(side, int) or side <= 0 or side % 16 for side in config.sides):

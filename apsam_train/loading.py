@@ -97,6 +97,7 @@ def _loader(
             coarse_labels=config.category_labels == "coarse",
             closeups=config.closeups,
             augment=config.augment,
+            scanner_share=config.scanner_share,
             seed=config.seed,
         ),
         batch_size=share.images_per_pass,

@@ -71,9 +71,11 @@ class TrainingSet(Dataset[Loaded]):
         num_negatives: int = 0,
         coarse_labels: bool = False,
         closeups: float = 0.0,
+        scanner_share: float = 1.0,
     ) -> None:
         """coarse_labels: of every object only the superclass is told; closeups: share of the views
-        of a smaller side than the largest that are cut to it, in place of shrunk."""
+        of a smaller side than the largest that are cut to it, in place of shrunk; scanner_share: of
+        the views that augment = "scanner" makes, the others are "view"."""
         self._source = source
         self._side = side
         self._largest = side if isinstance(side, int) else side.largest
@@ -82,6 +84,7 @@ class TrainingSet(Dataset[Loaded]):
         self._coarse_labels = coarse_labels
         self._augment = augment
         self._closeups = closeups
+        self._scanner_share = scanner_share
         self._seed = seed
 
     def __getitem__(self, draw: Draw) -> Loaded:
@@ -95,8 +98,11 @@ class TrainingSet(Dataset[Loaded]):
         side = self._side if isinstance(self._side, int) else self._side.of_draw(number)
         near = side < self._largest and rng.random() < self._closeups
         closeup = side / self._largest if near else None
-        sample = random_view(sample, self._augment, rng, closeup=closeup)
-        look = random_look(sample.image, self._augment, rng)
+        augment = self._augment
+        if augment == "scanner" and rng.random() >= self._scanner_share:
+            augment = "view"
+        sample = random_view(sample, augment, rng, closeup=closeup)
+        look = random_look(sample.image, augment, rng)
         image, frame = letterbox(np.ascontiguousarray(look), side=side)
         varied = time.perf_counter()
         chosen = _choose(len(sample.instances), self._num_prompts, rng)

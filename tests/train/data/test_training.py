@@ -56,6 +56,24 @@ def test_the_same_draw_gives_the_same_item(augment: Augment, source: ImageDatase
     assert torch.equal(first.clicks, again.clicks)
 
 
+def test_a_share_of_the_items_looks_as_other_scanners_show_bags(source: ImageDataset) -> None:
+    def num_colours(scanner_share: float) -> float:
+        items = TrainingSet(
+            source,
+            side=64,
+            num_prompts=1,
+            augment="scanner",
+            seed=0,
+            scanner_share=scanner_share,
+        )
+        images = [items[(0, i, i % len(source))].item.image.numpy() for i in range(60)]
+        return float(np.mean([len(np.unique(one.reshape(-1, 3), axis=0)) for one in images]))
+
+    none, some, all_of_them = (num_colours(share) for share in (0.0, 0.5, 1.0))
+    assert none < 0.8 * some
+    assert some < 0.8 * all_of_them
+
+
 def test_coverage_is_the_share_of_each_cell() -> None:
     mask = np.zeros((64, 64), bool)
     mask[:6, :8] = True
